@@ -1,0 +1,76 @@
+"""The error tree. A failure of one item is not an error but a `Failure` record (see `records`).
+
+    RlaifError                 printed in one line by the command line, exit code 2
+    ├── InputError             a file or table cannot be read as asked; nothing was sent to a model
+    │   └── RowError           one row cannot be used: a `rejected` failure, or under --strict the end
+    ├── ConfigError            a setting that does not exist or has a value out of range
+    ├── PromptError            a task folder or one of its templates is wrong
+    ├── ModelError             a model cannot be found or loaded
+    ├── CapabilityError        the model cannot do what the stage needs; names what would do
+    ├── RunFolderError         the run folder holds another run
+    ├── StorageError           the disk is full or a file cannot be written; what was stored is kept
+    └── MissingExtraError      an optional dependency is not installed; names the extra
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RlaifError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InputError(RlaifError):
+    """A file or table cannot be read as asked."""
+
+
+class RowError(InputError):
+    """One row of the input cannot be used."""
+
+
+class ConfigError(RlaifError):
+    """A setting does not exist or has a value out of range."""
+
+
+class PromptError(RlaifError):
+    """A task folder or one of its templates is wrong."""
+
+
+class ModelError(RlaifError):
+    """A model cannot be found or loaded."""
+
+
+class CapabilityError(RlaifError):
+    """The model cannot do what the stage needs."""
+
+
+class RunFolderError(RlaifError):
+    """The run folder holds another run, or another process is working in it."""
+
+
+class StorageError(RlaifError):
+    """Something could not be written; whatever was stored before is kept."""
+
+
+class MissingExtraError(RlaifError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(f"{module} is not installed; pip install 'rlaif[{extra}]' brings it")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of an error message: the closest known word, or all of them.
+
+    Args:
+        word: what was found.
+        known: what would have been right.
+
+    Returns:
+        For example `; did you mean kl_coef?` or `; known are a, b, c`.
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known are {', '.join(known)}" if known else ""

@@ -1,0 +1,453 @@
+"""Local language models in torch: load, encode, share a prefix, read log-probabilities, generate.
+
+Shapes: B rows of a batch, T tokens of the longest row, V vocabulary, D positions read per row.
+Rows are padded on the left; masks are bool, True = counts. `prefix` is the part that all rows share: it goes
+through the model once, and its keys and values serve every batch after it.
+"""
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.cache_utils import DynamicLayer
+
+from rlaif.errors import ModelError
+
+DType = Literal["float32", "bfloat16", "float16"]
+_WEIGHTS = ("*.safetensors", "*.bin")
+_MARK = "\ue000{}\ue001"
+
+
+class LocalModel(NamedTuple):
+    """A model with its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of everything in a model folder that can change an answer.
+
+    Args:
+        folder: a model folder.
+
+    Returns:
+        The first 16 hexadecimal digits of a SHA-256 over configuration, tokenizer and weights.
+    """
+    whole = hashlib.sha256()
+    files = [path for pattern in ("*.json", "*.model", "*.jinja", "*.txt", *_WEIGHTS) for path in folder.glob(pattern)]
+    for path in sorted(files):
+        if path.name != "card.json":
+            with path.open("rb") as file:
+                whole.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()[:16]
+
+
+def check_folder(folder: Path) -> None:
+    """See that a folder holds a model, before anything is loaded.
+
+    Args:
+        folder: a model folder.
+
+    Raises:
+        ModelError: says what is missing.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: holds no model (there is no config.json)")
+    if not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
+        raise ModelError(f"{folder}: holds no weights (*.safetensors)")
+    tokenizers = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
+    if not any((folder / name).is_file() for name in tokenizers):
+        raise ModelError(f"{folder}: holds no tokenizer (tokenizer.json); save it beside the model")
+
+
+def load(folder: Path, dtype: DType = "float32", device: str = "cpu") -> LocalModel:
+    """Load a causal language model and its tokenizer; code that comes with a model is never run.
+
+    Args:
+        folder: a model folder.
+        dtype: of the weights.
+        device: `cpu`, `cuda`, `cuda:1`, …
+
+    Raises:
+        ModelError: transformers cannot load it.
+    """
+    check_folder(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(f"{folder}: cannot be loaded ({error})") from error
+    return LocalModel(model.to(device).eval(), tokenizer)
+
+
+def context_tokens(folder: Path) -> int | None:
+    """The longest sequence a model folder's configuration allows, or None."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    text = config.get("text_config", config)
+    return text.get("max_position_embeddings") or text.get("n_positions")
+
+
+class Encoder:
+    """Texts to tokens. What a text says is data: a control token spelled in it is spelled, not obeyed."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Prepare for one tokenizer.
+
+        Args:
+            tokenizer: any tokenizer of transformers.
+        """
+        self._tokenizer = tokenizer
+        specials = {token.content for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
+        self._controls = sorted((token for token in specials if token), key=len, reverse=True)
+        self._start = [tokenizer.bos_token_id] if self._adds_bos() else []
+        # SentencePiece tokenizers put a space before every text; behind an anchor they do not.
+        pieces = tokenizer.convert_ids_to_tokens(self._plain("a"))
+        self._anchor = "\n" if pieces and pieces[0].startswith("▁") else ""
+        self._anchor_ids = self._plain(self._anchor) if self._anchor else []
+
+    def _adds_bos(self) -> bool:
+        bos = self._tokenizer.bos_token_id
+        return bos is not None and self._tokenizer("a")["input_ids"][0] == bos
+
+    def _plain(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def text(self, text: str) -> list[int]:
+        """Tokens of a text that is data: no control token comes out of it.
+
+        Args:
+            text: any text.
+
+        Returns:
+            Its token ids.
+        """
+        if not text:
+            return []
+        cut = self._cut_control(text)
+        if cut is not None:
+            return self.text(text[:cut]) + self.text(text[cut:])
+        if not self._anchor:
+            return self._plain(text)
+        whole, anchor = self._plain(self._anchor + text), self._anchor_ids
+        return whole[len(anchor) :] if whole[: len(anchor)] == anchor else self._plain(text)
+
+    def _cut_control(self, text: str) -> int | None:
+        """Where to cut so that the first control token spelled in the text falls apart."""
+        found = [(text.find(control), control) for control in self._controls if len(control) > 1 and control in text]
+        return min(found)[0] + 1 if found else None
+
+    def prompt(
+        self, messages: Sequence[tuple[str, str]], continuation: str, shared_characters: int
+    ) -> tuple[list[int], list[int]]:
+        """Tokens of a prompt, in the two parts that a prefix cache needs.
+
+        With a chat template its markup is the only source of control tokens; without one, the texts follow
+        one another, a single message without a label.
+
+        Args:
+            messages: pairs of role and content.
+            continuation: the start of the model's own text.
+            shared_characters: how much of the first message belongs to the shared part.
+
+        Returns:
+            The tokens of the shared part and those of the rest, tokenised apart.
+
+        Raises:
+            ModelError: the chat template refuses the dialogue or loses a part of it.
+        """
+        first = messages[0][1]
+        shared, rest = first[:shared_characters], first[shared_characters:]
+        if not self._tokenizer.chat_template:
+            return self._start + self.text(shared), self.text(self._unmarked(messages, rest, continuation))
+        markup = self._markup([role for role, _ in messages])
+        head = self._markup_ids(markup[0]) + self.text(shared)
+        tail = self.text(rest) + self._markup_ids(markup[1])
+        for (_, content), after in zip(messages[1:], markup[2:], strict=True):
+            tail += self.text(content) + self._markup_ids(after)
+        return head, tail + self.text(continuation)
+
+    @staticmethod
+    def _unmarked(messages: Sequence[tuple[str, str]], rest: str, continuation: str) -> str:
+        if len(messages) == 1:
+            return f"{rest}\n\n{continuation}"
+        turns = [rest, *(f"{role.capitalize()}: {content}" for role, content in messages[1:])]
+        return "\n\n".join([*turns, f"Assistant: {continuation}".rstrip()])
+
+    def _markup(self, roles: Sequence[str]) -> list[str]:
+        """The chat template's text before, between and after the messages' contents."""
+        marks = [_MARK.format(number) for number in range(len(roles))]
+        messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+        try:
+            text = str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # noqa: BLE001  (a template raises whatever it likes)
+            raise ModelError(f"the model's chat template refuses the dialogue ({error})") from error
+        pieces = []
+        for mark in marks:
+            before, found, text = text.partition(mark)
+            if not found or mark in text:
+                raise ModelError("the model's chat template does not show every message exactly once")
+            pieces.append(before)
+        return [*pieces, text]
+
+    def _markup_ids(self, markup: str) -> list[int]:
+        return self._plain(markup)
+
+
+class Prefix(NamedTuple):
+    """The shared start of many prompts: its tokens, and keys and values (None where it is empty)."""
+
+    tokens: tuple[int, ...]
+    cache: DynamicCache | None
+
+
+@torch.inference_mode()
+def read_prefix(model: PreTrainedModel, tokens: Sequence[int]) -> Prefix:
+    """Run the shared prefix through the model, once.
+
+    Args:
+        model: the model.
+        tokens: (P,) its token ids.
+    """
+    if not tokens:
+        return Prefix((), None)
+    cache = DynamicCache(config=model.config)
+    ids = torch.tensor([list(tokens)], device=model.device)
+    model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return Prefix(tuple(tokens), cache)
+
+
+def _serve(prefix: Prefix, rows: int) -> DynamicCache | None:
+    """The prefix's keys and values for a batch. Where layers are plain they are shared, not copied."""
+    if prefix.cache is None:
+        return None
+    if any(type(layer) is not DynamicLayer for layer in prefix.cache.layers):
+        cache = copy.deepcopy(prefix.cache)
+        cache.batch_repeat_interleave(rows)
+        return cache
+    cache = DynamicCache()
+    for layer in prefix.cache.layers:
+        served = DynamicLayer()
+        served.lazy_initialization(layer.keys, layer.values)
+        served.keys = layer.keys.expand(rows, -1, -1, -1)
+        served.values = layer.values.expand(rows, -1, -1, -1)
+        cache.layers.append(served)
+    return cache
+
+
+class Batch(NamedTuple):
+    """Left-padded rows behind a prefix: ids (B, T), mask (B, P + T) over prefix and rows, positions (B, T)."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+
+
+def left_pad(rows: Sequence[Sequence[int]], prefix_tokens: int, pad: int, device: torch.device) -> Batch:
+    """Pad rows on the left to the longest.
+
+    Args:
+        rows: B lists of token ids, none empty.
+        prefix_tokens: P, how many tokens stand before each row.
+        pad: the id to pad with; masked, so that any will do.
+        device: where the tensors go.
+    """
+    longest = max(map(len, rows))
+    ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in rows], device=device)
+    counts = torch.tensor([[False] * (longest - len(row)) + [True] * len(row) for row in rows], device=device)
+    before = counts.new_ones(len(rows), prefix_tokens)
+    positions = (prefix_tokens + counts.cumsum(1) - 1).clamp(min=0)
+    return Batch(ids, torch.cat([before, counts], 1), positions)
+
+
+def by_length(lengths: Sequence[int], prefix_tokens: int, budget_tokens: int) -> Iterator[list[int]]:
+    """Group rows of like length into batches.
+
+    Args:
+        lengths: tokens of each row.
+        prefix_tokens: tokens of the prefix, which each row's keys and values count too.
+        budget_tokens: the most tokens of a batch, padding and prefix included; a longer row stands alone.
+
+    Yields:
+        Indices into `lengths`, longest first, so that the first batch already shows whether memory suffices.
+    """
+    batch: list[int] = []
+    longest = 0
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and (len(batch) + 1) * (prefix_tokens + longest) > budget_tokens:
+            yield batch
+            batch = []
+        if not batch:
+            longest = lengths[index]
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def reading_paths(answers: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """The token paths behind which next-token probabilities are needed to know every answer's.
+
+    Args:
+        answers: the tokens of each offered answer.
+
+    Returns:
+        The longest proper starts of answers, such that every proper start of an answer starts one of them:
+        [()] where each answer is one token; [(one,)] where "10" is "1" and "0".
+    """
+    starts = {tuple(answer[:-1]) for answer in answers}
+    return sorted(one for one in starts if not any(one == other[: len(one)] and one != other for other in starts))
+
+
+@torch.inference_mode()
+def answer_logprobs(
+    model: PreTrainedModel, prefix: Prefix, rows: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad: int
+) -> torch.Tensor:
+    """How probable it is that the text goes on with each answer's tokens.
+
+    Args:
+        model: the model.
+        prefix: what stands before every row.
+        rows: B lists of token ids, none empty.
+        answers: A lists of token ids, none empty.
+        pad: a padding id.
+
+    Returns:
+        (B, A) log-probabilities in nats, float64: sums of conditionals along each answer's tokens.
+    """
+    found: dict[tuple[int, ...], torch.Tensor] = {}
+    paths = reading_paths(answers)
+    for path in paths:
+        batch = left_pad([[*row, *path] for row in rows], len(prefix.tokens), pad, model.device)
+        output = model(
+            input_ids=batch.ids,
+            attention_mask=batch.mask,
+            position_ids=batch.positions,
+            past_key_values=_serve(prefix, len(rows)),
+            use_cache=True,
+            logits_to_keep=len(path) + 1,
+        )
+        logprobs = torch.log_softmax(output.logits.float(), -1)
+        for depth in range(len(path) + 1):
+            start = path[:depth]
+            following = [answer for answer in answers if len(answer) > depth and tuple(answer[:depth]) == start]
+            for token in {answer[depth] for answer in following}:
+                found[(*start, token)] = logprobs[:, depth, token].double()
+    return torch.stack(
+        [sum((found[tuple(answer[: i + 1])] for i in range(len(answer))), torch.zeros(())) for answer in answers], 1
+    )
+
+
+class _SeededSampling(LogitsProcessor):
+    """Draws each row's next token from numbers of its own, so that its text depends on no other row.
+
+    Step t of a row takes the t-th uniform number of the row's generator and inverts the cumulative
+    distribution; every other token is ruled out, so that greedy decoding returns the drawn one.
+    """
+
+    def __init__(self, seeds: Sequence[int | None], temperatures: Sequence[float], steps: int, start: int) -> None:
+        self._temperatures = temperatures
+        self._start = start
+        self._uniform = torch.zeros(len(seeds), steps, dtype=torch.float64)
+        for row, seed in enumerate(seeds):
+            if temperatures[row] > 0:
+                generator = torch.Generator().manual_seed(seed if seed is not None else 0)
+                self._uniform[row] = torch.rand(steps, generator=generator, dtype=torch.float64)
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        step = input_ids.shape[1] - self._start
+        hot = [row for row, temperature in enumerate(self._temperatures) if temperature > 0]
+        if not hot:
+            return scores
+        heat = torch.tensor([self._temperatures[row] for row in hot], device=scores.device, dtype=torch.float64)
+        chances = torch.softmax(scores[hot].double() / heat[:, None], -1).cumsum(-1)
+        aim = self._uniform[hot, step].to(scores.device)[:, None] * chances[:, -1:]
+        drawn = torch.searchsorted(chances, aim, right=True).clamp(max=scores.shape[1] - 1)
+        chosen = torch.full_like(scores[hot], -torch.inf).scatter(1, drawn, 0.0)
+        result = scores.clone()
+        result[hot] = chosen
+        return result
+
+
+class Continuation(NamedTuple):
+    """What a model wrote: its tokens without padding and end token, and whether it came to an end by itself."""
+
+    tokens: list[int]
+    ended: bool
+
+
+@torch.inference_mode()
+def generate(
+    local: LocalModel,
+    prefix: Prefix,
+    rows: Sequence[Sequence[int]],
+    max_tokens: int,
+    temperatures: Sequence[float],
+    seeds: Sequence[int | None],
+    stop: Sequence[str] = (),
+) -> list[Continuation]:
+    """Let the model go on from each row.
+
+    Args:
+        local: model and tokenizer.
+        prefix: what stands before every row.
+        rows: B lists of token ids, none empty.
+        max_tokens: the most tokens to write.
+        temperatures: (B,) 0 is greedy.
+        seeds: (B,) each row's own; used where the temperature is not 0.
+        stop: texts after which a row is at its end.
+
+    Returns:
+        B continuations; a stop text is still in its tokens.
+    """
+    model, tokenizer = local
+    pad = pad_id(tokenizer)
+    batch = left_pad(rows, len(prefix.tokens), pad, model.device)
+    before = torch.tensor([list(prefix.tokens)] * len(rows), device=model.device, dtype=torch.long)
+    ids = torch.cat([before, batch.ids], 1)
+    options: dict[str, Any] = {"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}
+    output = model.generate(
+        ids,
+        attention_mask=batch.mask.long(),
+        past_key_values=_serve(prefix, len(rows)),
+        max_new_tokens=max_tokens,
+        do_sample=False,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        num_beams=1,
+        repetition_penalty=1.0,
+        logits_processor=LogitsProcessorList([_SeededSampling(seeds, temperatures, max_tokens, ids.shape[1])]),
+        pad_token_id=pad,
+        **options,
+    )
+    ends = model.generation_config.eos_token_id
+    stops = set(ends if isinstance(ends, list) else [ends] if ends is not None else [])
+    return [_until_end(row[ids.shape[1] :].tolist(), stops, max_tokens) for row in output]
+
+
+def _until_end(tokens: list[int], ends: set[int], max_tokens: int) -> Continuation:
+    for place, token in enumerate(tokens):
+        if token in ends:
+            return Continuation(tokens[:place], ended=True)
+    return Continuation(tokens, ended=len(tokens) < max_tokens)
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """A padding id; padding is masked, so a tokenizer without one may use its end token or any other."""
+    for candidate in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if isinstance(candidate, int):
+            return candidate
+    return 0

@@ -1,0 +1,1 @@
+"""Labeling: soft preferences, scores and rankings by a language model."""

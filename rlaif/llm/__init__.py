@@ -1,0 +1,1 @@
+"""Language models: requests in, answers out, kept in a ledger."""

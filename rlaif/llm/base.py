@@ -1,0 +1,175 @@
+"""The one door to language models: a stream of requests in, a stream of answers out."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from rlaif.records import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Ask how probable each of the offered answers is as the model's next words."""
+
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Ask for text. Temperature 0 is greedy; otherwise `seed` alone decides what is drawn."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a model.
+
+    Attributes:
+        messages: the dialogue, oldest first.
+        want: what is asked for.
+        continuation: the start of the model's own text, which it goes on from.
+        shared_characters: how much of the first message is the same for many requests (for caches).
+        draw: tells repeated questions apart; each draw is asked and paid for once.
+    """
+
+    messages: tuple[Turn, ...]
+    want: Choose | Generate
+    continuation: str = ""
+    shared_characters: int = 0
+    draw: int = 0
+
+    def key(self, identity: Mapping[str, Any]) -> str:
+        """The ledger's key: a hash of every field that can change the answer.
+
+        Args:
+            identity: the model's own part (`LLM.identity`).
+
+        Returns:
+            A hexadecimal SHA-256.
+        """
+        match self.want:
+            case Choose(answers):
+                want: dict[str, Any] = {"answers": answers}
+            case Generate(max_tokens, temperature, seed, stop):
+                want = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
+        fields = [
+            sorted(identity.items()),
+            [(turn.role, turn.content) for turn in self.messages],
+            self.continuation,
+            sorted(want.items()),
+            self.draw,
+        ]
+        return hashlib.sha256(json.dumps(fields, ensure_ascii=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one exchange; `cached_tokens` are those of `input_tokens` that a prefix cache served."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One offered answer as the model's tokens, and the log-probability (nats) that the text starts with them."""
+
+    tokens: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model answered: `text` to a Generate, `chains` (one per offered answer) to a Choose."""
+
+    version: str
+    usage: Usage
+    text: str = ""
+    finish_reason: Literal["stop", "length"] = "stop"
+    chains: tuple[Chain, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Why there is no answer. `unavailable` is transient and never stored; the others are final."""
+
+    kind: Literal["refused", "too_long", "unavailable"]
+    detail: str
+    text: str = ""
+    usage: Usage = Usage()
+
+
+Outcome = Answer | NoAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can do; checked before it is asked.
+
+    Attributes:
+        exact: log-probabilities of whole offered answers (`Choose`).
+        top_logprobs: how many log-probabilities it gives at a position; 0 for none.
+        temperature: whether a temperature and a seed can be set.
+        continues: whether it continues a text begun in its name.
+        n_per_request: how many draws one request can bring.
+        system_role: whether a dialogue may start with a system turn.
+        batch_api: whether requests can be handed in as a batch job.
+        context_tokens: the most tokens of a request and its answer together; None if not known.
+    """
+
+    exact: bool = False
+    top_logprobs: int = 0
+    temperature: bool = False
+    continues: bool = False
+    n_per_request: int = 1
+    system_role: bool = True
+    batch_api: bool = False
+    context_tokens: int | None = None
+
+
+class LLM(Protocol):
+    """A language model behind the door.
+
+    Attributes:
+        name: `provider:model`, as the user wrote it.
+        identity: everything of the model that can change an answer, as JSON values.
+        in_flight: how many items are worth having under way at once.
+    """
+
+    name: str
+    identity: Mapping[str, Any]
+    in_flight: int
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    def count_tokens(self, request: Request) -> int | None:
+        """How many tokens the model reads for a request; None where that cannot be known beforehand."""
+        ...
+
+    def answer(self, requests: AsyncIterator[tuple[str, Request]]) -> AsyncIterator[tuple[str, Outcome]]:
+        """Answer a stream of keyed requests, in any order.
+
+        Args:
+            requests: pairs of key and request; may wait for earlier answers before it yields more.
+
+        Yields:
+            Each key with its outcome, once.
+        """
+        ...

@@ -1,0 +1,87 @@
+"""From what a model answered to a distribution over the offered answers. Pure; no model is called here.
+
+Answer *a* happens when the model's text starts with *a* and not with a longer offered answer ("1" is not the
+start of "10"). Whatever else the text could be is unread mass.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rlaif.llm.base import Chain
+
+
+class Reading(NamedTuple):
+    """A distribution over the offered answers.
+
+    Attributes:
+        probabilities: (A,) before renormalisation.
+        unread_mass: the rest, in [0, 1]: together they sum to 1.
+    """
+
+    probabilities: tuple[float, ...]
+    unread_mass: float
+
+    def normalised(self) -> tuple[float, ...] | None:
+        """The probabilities given that an offered answer was meant; None where nothing was read."""
+        total = math.fsum(self.probabilities)
+        return tuple(p / total for p in self.probabilities) if total > 0 else None
+
+
+def read_exact(chains: Sequence[Chain]) -> Reading:
+    """Read exact log-probabilities of whole answers.
+
+    Args:
+        chains: for each offered answer, its tokens and the log-probability that the text starts with them.
+
+    Returns:
+        The probability of each answer, that of every longer offered answer which starts like it taken off.
+    """
+    starts = [math.exp(chain.logprob) for chain in chains]
+    probabilities = [
+        max(0.0, start - math.fsum(starts[longer] for longer in _next_longer(chains, index)))
+        for index, start in enumerate(starts)
+    ]
+    return Reading(tuple(probabilities), min(1.0, max(0.0, 1.0 - math.fsum(probabilities))))
+
+
+def _next_longer(chains: Sequence[Chain], index: int) -> list[int]:
+    """The offered answers that start with this one, without those that start with another of them."""
+    longer = [other for other in range(len(chains)) if _is_start(chains[index].tokens, chains[other].tokens)]
+    return [one for one in longer if not any(_is_start(chains[other].tokens, chains[one].tokens) for other in longer)]
+
+
+def _is_start(start: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    return len(start) < len(whole) and whole[: len(start)] == start
+
+
+def mean_reading(readings: Sequence[Reading]) -> Reading:
+    """The mean of several distributions before renormalisation (self-consistency).
+
+    Args:
+        readings: at least one, over the same answers.
+
+    Returns:
+        Their mean; its unread mass is the mean unread mass.
+    """
+    count = len(readings)
+    columns = zip(*(reading.probabilities for reading in readings), strict=True)
+    return Reading(
+        tuple(math.fsum(column) / count for column in columns),
+        math.fsum(reading.unread_mass for reading in readings) / count,
+    )
+
+
+def read_verdict(text: str, pattern: re.Pattern[str]) -> str | None:
+    """The verdict that a text states.
+
+    Args:
+        text: what the model wrote.
+        pattern: the task's verdict pattern, with one group.
+
+    Returns:
+        The group of the *last* match, since earlier ones may be quoted; None without a match.
+    """
+    matches = pattern.findall(text)
+    return matches[-1] if matches else None

@@ -1,0 +1,276 @@
+"""What crosses a file: one frozen pydantic model per record, and the checks of one row.
+
+The same field names are keys in JSONL and columns in Parquet, CSV, pandas and `datasets`.
+Fields that are None are left out of JSONL. Columns that a record does not know are carried
+through untouched.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from rlaif.errors import RowError
+
+FailureKind = Literal["rejected", "refused", "unreadable", "too_long", "unavailable"]
+Method = Literal["exact", "logprobs", "sampled", "verbalized"]
+Order = Literal["12", "21"]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, unknown columns kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    id: str
+
+    def to_json(self) -> str:
+        """One line of JSONL, without its newline; fields that are None are left out."""
+        return self.model_dump_json(exclude_none=True)
+
+
+class Turn(BaseModel):
+    """One turn of a dialogue."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+def _as_turns(query: object) -> object:
+    """A plain string becomes one user turn."""
+    if isinstance(query, str):
+        return ({"role": "user", "content": query},)
+    return _as_tuple(query)
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Query = Annotated[tuple[Turn, ...], BeforeValidator(_as_turns), Field(min_length=1)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
+
+
+class Comparison(Record):
+    """Two responses to one query. `human_preference` is P(response_1 preferred); 0.5 is a tie."""
+
+    query: Query
+    response_1: str
+    response_2: str
+    human_preference: Probability | None = None
+    annotations: Annotated[tuple[Probability, ...], BeforeValidator(_as_tuple)] | None = None
+    rating: float | str | None = None
+    model_1: str | None = None
+    model_2: str | None = None
+
+
+class Response(Record):
+    """One response to one query, to be scored; `response_index` tells it from its query's others."""
+
+    query: Query
+    response: str
+    response_index: int = 0
+
+
+class Sample(Record):
+    """K responses to one query."""
+
+    query: Query
+    responses: Texts
+    finish_reasons: Texts | None = None
+    seed: int | None = None
+    llm: str | None = None
+
+
+class Labeled(BaseModel):
+    """What every judgement by an LLM says about how it came to be (a mix-in, no record of its own)."""
+
+    method: Method
+    llm: str
+    llm_version: str
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd: float | None = None
+    dropped_turns: int | None = None
+    dropped_tokens: int | None = None
+
+
+class Preference(Labeled, Comparison):
+    """A comparison with its soft label.
+
+    `preference` is P(response_1 preferred), the mean over the orders that were read;
+    `preference_12` and `_21` are the same probability with response 1 shown first and second.
+    """
+
+    preference: Probability
+    preference_12: Probability | None = None
+    preference_21: Probability | None = None
+    unread_mass_12: Probability | None = None
+    unread_mass_21: Probability | None = None
+    one_order: bool | None = None
+    rationales_12: Texts | None = None
+    rationales_21: Texts | None = None
+    prompt_sha256_12: str | None = None
+    prompt_sha256_21: str | None = None
+
+
+class Score(Labeled, Response):
+    """A response with its expected score, 1 to 10, and that score mapped linearly to [-1, 1].
+
+    `distribution` holds the ten probabilities before renormalisation: with `unread_mass` they sum to 1.
+    """
+
+    score: float
+    scaled: float
+    distribution: Numbers
+    unread_mass: Probability
+    rationales: Texts | None = None
+    prompt_sha256: str
+
+
+class Ranking(Labeled, Record):
+    """K responses of one query, best first in `order` (indices into `responses`)."""
+
+    query: Query
+    responses: Texts
+    order: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
+    scores: Numbers | None = None
+    comparisons: int
+
+
+class Failure(Record):
+    """An item without a result: why, where it came from, and the part that did succeed."""
+
+    failure: FailureKind
+    detail: str
+    where: str | None = None
+    response_index: int | None = None
+    partial: dict[str, Any] | None = None
+    exchange: str | None = None
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+def content_id(content: object) -> str:
+    """An id for a row that has none: a hash of its content, so that it survives reordering."""
+    dump = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(dump.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def parse(record: type[RecordT], row: Mapping[str, Any]) -> RecordT:
+    """Turn one row into a record.
+
+    Args:
+        record: the kind of record.
+        row: its fields; a missing `id` becomes a hash of the others, a number becomes a string.
+
+    Returns:
+        The record.
+
+    Raises:
+        RowError: a field is missing or of the wrong type; says which, what was found and what is right.
+    """
+    fields = dict(row)
+    identifier = fields.get("id")
+    if identifier is None or identifier == "":
+        fields["id"] = content_id(row)
+    elif isinstance(identifier, int) and not isinstance(identifier, bool):
+        fields["id"] = str(identifier)
+    try:
+        return record.model_validate(fields)
+    except ValidationError as error:
+        raise RowError(_explain(error)) from None
+
+
+_WANTED = {
+    "string_type": "it must be a string",
+    "string_unicode": "it must be valid Unicode",
+    "float_type": "it must be a number",
+    "float_parsing": "it must be a number",
+    "int_type": "it must be a whole number",
+    "tuple_type": "it must be a list",
+    "model_type": "it must be an object with role and content",
+    "dict_type": "it must be an object",
+    "greater_than_equal": "it must be in [0, 1]",
+    "less_than_equal": "it must be in [0, 1]",
+    "finite_number": "it must be a finite number",
+}
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    if first["type"] == "too_short":
+        return f"{place} is empty; a query needs at least one turn"
+    found = json.dumps(first["input"], ensure_ascii=False, default=str)
+    found = found if len(found) <= 60 else found[:57] + "..."
+    return f"{place} is {found}; {_WANTED.get(first['type'], first['msg'])}"
+
+
+def check_comparison(comparison: Comparison) -> None:
+    """The checks of what is sent to a model: two different, non-empty texts without NUL.
+
+    Args:
+        comparison: a comparison.
+
+    Raises:
+        RowError: says which text is wrong and why.
+    """
+    for name in ("response_1", "response_2"):
+        if not getattr(comparison, name).strip():
+            raise RowError(f"{name} is empty; a comparison needs two non-empty responses")
+    if comparison.response_1 == comparison.response_2:
+        raise RowError("response_1 and response_2 are identical; there is nothing to prefer")
+    _check_text(comparison.query, {"response_1": comparison.response_1, "response_2": comparison.response_2})
+
+
+def check_response(response: Response) -> None:
+    """The checks of what is sent to a model: a non-empty text without NUL.
+
+    Args:
+        response: a response to be scored.
+
+    Raises:
+        RowError: says which text is wrong and why.
+    """
+    if not response.response.strip():
+        raise RowError("response is empty; there is nothing to score")
+    _check_text(response.query, {"response": response.response})
+
+
+def check_sample(sample: Sample) -> None:
+    """The checks of what is sent to be ranked: 2 to 9 different, non-empty texts without NUL.
+
+    Args:
+        sample: the responses of one query.
+
+    Raises:
+        RowError: says which text is wrong and why.
+    """
+    if not 2 <= len(sample.responses) <= 9:
+        raise RowError(f"there are {len(sample.responses)} responses; a ranking takes 2 to 9")
+    if len(set(sample.responses)) < len(sample.responses):
+        raise RowError("two responses are identical; there is nothing to prefer")
+    for index, text in enumerate(sample.responses):
+        if not text.strip():
+            raise RowError(f"responses.{index} is empty; a ranking needs non-empty responses")
+    _check_text(sample.query, {f"responses.{i}": text for i, text in enumerate(sample.responses)})
+
+
+def _check_text(query: tuple[Turn, ...], texts: Mapping[str, str]) -> None:
+    turns = {f"query.{index}.content": turn.content for index, turn in enumerate(query)}
+    for name, text in {**turns, **texts}.items():
+        if "\0" in text:
+            raise RowError(f"{name} holds a NUL character; remove it")
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise RowError(f"{name} holds half of a surrogate pair, which is not valid Unicode")

@@ -1,0 +1,1 @@
+"""Stages: what the command line calls; the only place that composes the other parts."""
