@@ -1,0 +1,63 @@
+"""AI feedback: labeling with an LLM, and training on it.
+
+The public names load what they need when they are first used; `import rlaif` itself loads neither torch nor pandas.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlaif.labeling.preference import PreferenceLabeler
+    from rlaif.labeling.ranking import Ranker
+    from rlaif.labeling.score import Scorer
+    from rlaif.llm.open import open_llm
+    from rlaif.llm.scripted import ScriptedLLM
+    from rlaif.records import Comparison, Failure, Preference, Ranking, Response, Sample, Score, Turn
+    from rlaif.stages.export import export
+    from rlaif.stages.judge import judge_file
+
+_HOMES = {
+    "Comparison": "records",
+    "Failure": "records",
+    "Preference": "records",
+    "PreferenceLabeler": "labeling.preference",
+    "Ranker": "labeling.ranking",
+    "Ranking": "records",
+    "Response": "records",
+    "Sample": "records",
+    "Score": "records",
+    "Scorer": "labeling.score",
+    "ScriptedLLM": "llm.scripted",
+    "Turn": "records",
+    "export": "stages.export",
+    "judge_file": "stages.judge",
+    "open_llm": "llm.open",
+}
+
+__all__ = [
+    "Comparison",
+    "Failure",
+    "Preference",
+    "PreferenceLabeler",
+    "Ranker",
+    "Ranking",
+    "Response",
+    "Sample",
+    "Score",
+    "Scorer",
+    "ScriptedLLM",
+    "Turn",
+    "export",
+    "judge_file",
+    "open_llm",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rlaif' has no attribute {name!r}")
+    return getattr(import_module(f"rlaif.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -71,6 +71,18 @@ class ColumnMap:
         return cls({ours: theirs for ours, _, theirs in pairs})._checked("--map")
 
     @classmethod
+    def from_mapping(cls, columns: Mapping[str, str]) -> "ColumnMap":
+        """Take our field → the data's column as a mapping.
+
+        Args:
+            columns: for example {"query": "prompt"}.
+
+        Raises:
+            InputError: a field is not one of ours.
+        """
+        return cls(dict(columns))._checked("columns")
+
+    @classmethod
     def _from_yaml(cls, path: Path) -> "ColumnMap":
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -74,8 +74,8 @@ def check_folder(folder: Path) -> None:
         raise ModelError(f"{folder}: holds no tokenizer (tokenizer.json); save it beside the model")
 
 
-def load(folder: Path, dtype: DType = "float32", device: str = "cpu") -> LocalModel:
-    """Load a causal language model and its tokenizer; code that comes with a model is never run.
+def load_model(folder: Path, dtype: DType = "float32", device: str = "cpu") -> PreTrainedModel:
+    """Load a causal language model; code that comes with a model is never run.
 
     Args:
         folder: a model folder.
@@ -85,13 +85,26 @@ def load(folder: Path, dtype: DType = "float32", device: str = "cpu") -> LocalMo
     Raises:
         ModelError: transformers cannot load it.
     """
-    check_folder(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise ModelError(f"{folder}: cannot be loaded ({error})") from error
-    return LocalModel(model.to(device).eval(), tokenizer)
+    return model.to(device).eval()
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load a model folder's tokenizer.
+
+    Args:
+        folder: a model folder.
+
+    Raises:
+        ModelError: transformers cannot load it.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"{folder}: its tokenizer cannot be loaded ({error})") from error
 
 
 def context_tokens(folder: Path) -> int | None:

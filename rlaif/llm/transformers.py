@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from rlaif.generation import DType, Encoder, LocalModel, Prefix
 from rlaif.llm.base import Answer, Capabilities, Chain, Choose, Generate, NoAnswer, Outcome, Request, Usage
 
 _PREFIXES_KEPT = 4
-_ENCODINGS_KEPT = 4096
+_ENCODINGS_KEPT = 2048
+_LONGEST_KEPT = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class TransformersLLM:
         self.identity = {"provider": "transformers", "weights": self.version, "dtype": dtype}
         self._context = generation.context_tokens(folder)
         self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
+        self._encoding = threading.Lock()
         self._encodings: OrderedDict[tuple[object, ...], tuple[tuple[int, ...], tuple[int, ...]]] = OrderedDict()
 
     @property
@@ -73,11 +76,12 @@ class TransformersLLM:
 
     @cached_property
     def _local(self) -> LocalModel:
-        return generation.load(self._folder, self._dtype, self._device)
+        model = generation.load_model(self._folder, self._dtype, self._device)
+        return LocalModel(model, generation.load_tokenizer(self._folder))
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return Encoder(self._local.tokenizer)
+        return Encoder(generation.load_tokenizer(self._folder))
 
     @property
     def card(self) -> dict[str, object] | None:
@@ -95,17 +99,30 @@ class TransformersLLM:
         return len(prefix) + len(row)
 
     def _encode(self, request: Request) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Tokens of the shared part and the rest; the last few thousand are remembered."""
+        """Tokens of the shared part and the rest; those of the last requests are remembered.
+
+        Called from the event loop (to count) and from the model's thread (to ask).
+        """
         known = (request.messages, request.continuation, request.shared_characters)
-        if known in self._encodings:
-            self._encodings.move_to_end(known)
-            return self._encodings[known]
-        messages = [(turn.role, turn.content) for turn in request.messages]
-        head, tail = self._encoder.prompt(messages, request.continuation, request.shared_characters)
-        self._encodings[known] = (tuple(head), tuple(tail))
-        if len(self._encodings) > _ENCODINGS_KEPT:
-            self._encodings.popitem(last=False)
-        return self._encodings[known]
+        with self._encoding:
+            if known in self._encodings:
+                self._encodings.move_to_end(known)
+                return self._encodings[known]
+            messages = [(turn.role, turn.content) for turn in request.messages]
+            head, tail = self._encoder.prompt(messages, request.continuation, request.shared_characters)
+            encoded = tuple(head), tuple(tail)
+            if len(tail) <= _LONGEST_KEPT:
+                self._encodings[known] = encoded
+            if len(self._encodings) > _ENCODINGS_KEPT:
+                self._encodings.popitem(last=False)
+        return encoded
+
+    def _answer_tokens(self, answers: Sequence[str]) -> list[tuple[int, ...]]:
+        with self._encoding:
+            tokens = [tuple(self._encoder.text(answer)) for answer in answers]
+        if len(set(tokens)) < len(tokens) or not all(tokens):
+            raise ModelError(f"{self.name}: its tokenizer cannot tell the answers {', '.join(answers)} apart")
+        return tokens
 
     async def answer(self, requests: AsyncIterator[tuple[str, Request]]) -> AsyncIterator[tuple[str, Outcome]]:
         """Answer requests in batches of whatever is waiting; the model runs in a thread of its own."""
@@ -172,7 +189,7 @@ class TransformersLLM:
     def _room(self, request: Request) -> int:
         match request.want:
             case Choose(answers):
-                return max(len(self._encoder.text(answer)) for answer in answers)
+                return max(map(len, self._answer_tokens(answers)))
             case Generate():
                 return 1
 
@@ -185,9 +202,7 @@ class TransformersLLM:
         return self._prefixes[tokens]
 
     def _choose(self, jobs: list[_Job], prefix: Prefix, answers: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
-        tokens = [tuple(self._encoder.text(answer)) for answer in answers]
-        if len(set(tokens)) < len(tokens) or not all(tokens):
-            raise ModelError(f"{self.name}: its tokenizer cannot tell the answers {', '.join(answers)} apart")
+        tokens = self._answer_tokens(answers)
         model, tokenizer = self._local
         rows = [job.row for job in jobs]
         logprobs = generation.answer_logprobs(model, prefix, rows, tokens, generation.pad_id(tokenizer))

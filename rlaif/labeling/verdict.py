@@ -1,0 +1,249 @@
+"""One verdict: from a query and the texts shown to a distribution over the offered answers.
+
+Preferences, scores and rankings are made of these. With a rationale it takes two steps (arXiv:2309.00267,
+section 3.1): the model writes a rationale, then the answer is read behind rationale and ending. Several
+rationales are averaged (self-consistency).
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, model_validator
+
+from rlaif.config import Config
+from rlaif.errors import CapabilityError
+from rlaif.llm.base import LLM, Answer, Choose, Generate, NoAnswer, Request, Usage
+from rlaif.llm.reading import Reading, mean_reading, read_exact
+from rlaif.llm.run import Ask
+from rlaif.prompting import Prompt, Prompter
+from rlaif.records import FailureKind, Turn
+
+_VERDICT_TOKENS = 8
+
+
+class VerdictConfig(Config):
+    """How a verdict is asked for and read.
+
+    Attributes:
+        exemplars: worked examples in the prompt.
+        rationale: whether the model writes a rationale first.
+        self_consistency: how many rationales are averaged; hurts in arXiv:2309.00267, table 5.
+        temperature: of the rationale; 0 is greedy.
+        max_rationale_tokens: arXiv:2309.00267 takes 512.
+        max_unread_mass: above this share of probability outside the offered answers an item is unreadable.
+        seed: of everything that is drawn, together with the item's id, order and draw.
+    """
+
+    exemplars: Annotated[int, Field(ge=0)] = 0
+    rationale: bool = False
+    self_consistency: Annotated[int, Field(ge=1)] = 1
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_rationale_tokens: Annotated[int, Field(ge=1)] = 512
+    max_unread_mass: Annotated[float, Field(ge=0, le=1)] = 0.5
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "VerdictConfig":
+        if self.self_consistency > 1 and not self.rationale:
+            raise ValueError("self_consistency averages over rationales; it needs rationale")
+        if self.self_consistency > 1 and self.temperature == 0:
+            raise ValueError("self_consistency needs a temperature above 0, or all rationales are the same")
+        return self
+
+
+class Verdict(NamedTuple):
+    """A distribution over the offered answers, and how it came to be.
+
+    Attributes:
+        probabilities: (A,) renormalised, summing to 1.
+        reading: the same before renormalisation, with the unread mass.
+        rationales: the texts, one a draw; empty without.
+        prompt_sha256: of the first prompt.
+    """
+
+    probabilities: tuple[float, ...]
+    reading: Reading
+    rationales: tuple[str, ...]
+    prompt_sha256: str
+    version: str
+    usage: Usage
+
+
+class NoVerdict(NamedTuple):
+    """Why there is no verdict."""
+
+    kind: FailureKind
+    detail: str
+    exchange: str = ""
+    usage: Usage = Usage()
+
+
+class Fitted(NamedTuple):
+    """A query cut to fit the model, and how much went."""
+
+    query: tuple[Turn, ...]
+    dropped_turns: int
+    dropped_tokens: int
+
+
+def check_capabilities(llm: LLM, config: VerdictConfig) -> None:
+    """See, before anything is asked, that the model can do what the config wants.
+
+    Args:
+        llm: the model.
+        config: the settings.
+
+    Raises:
+        CapabilityError: names what is missing and what would do.
+    """
+    able = llm.capabilities
+    if not able.exact:
+        raise CapabilityError(f"{llm.name} gives no log-probabilities of whole answers; use a local model")
+    if not able.continues:
+        raise CapabilityError(f"{llm.name} does not continue a text begun in its name; use a local model")
+    if config.temperature > 0 and not able.temperature:
+        raise CapabilityError(f"{llm.name} takes no temperature; leave temperature at 0, without self_consistency")
+
+
+def request(prompt: Prompt, want: Choose | Generate, draw: int = 0) -> Request:
+    """The request that asks a prompt.
+
+    Args:
+        prompt: what the model reads.
+        want: what is asked for.
+        draw: tells repeated questions apart.
+    """
+    turn = Turn(role="user", content=prompt.shared + prompt.question)
+    return Request((turn,), want, prompt.continuation, len(prompt.shared), draw)
+
+
+def draw_seed(seed: int, item: str, order: str, draw: int) -> int:
+    """The seed of one draw: a hash of run, item, order and draw, and of nothing else.
+
+    Args:
+        seed: the run's.
+        item: its id.
+        order: `12`, `21`, or a response's index.
+        draw: its number.
+
+    Returns:
+        A whole number below 2^63.
+    """
+    digest = hashlib.sha256(f"{seed}\0{item}\0{order}\0{draw}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def fit(
+    llm: LLM, prompter: Prompter, config: VerdictConfig, query: tuple[Turn, ...], shown: Sequence[tuple[str, ...]]
+) -> Fitted | NoVerdict:
+    """Drop a dialogue's oldest turns until the longest of its prompts fits the model; never the responses.
+
+    Args:
+        llm: the model, which says its context and counts tokens.
+        prompter: renders.
+        config: says how much room the rationale needs.
+        query: the dialogue.
+        shown: the texts of each prompt that will be asked; all are asked with the same turns.
+
+    Returns:
+        The fitted query, or why not even the responses alone fit.
+    """
+    limit = llm.capabilities.context_tokens
+    if limit is None:
+        return Fitted(query, 0, 0)
+    limit -= _VERDICT_TOKENS + (config.max_rationale_tokens if config.rationale else 0)
+
+    def tokens(turns: tuple[Turn, ...]) -> int:
+        want = Choose(prompter.verdicts)
+        prompts = [prompter.ask(turns, *texts) for texts in shown]
+        if prompter.rationale:
+            prompts = [prompter.conclude(prompt, "") for prompt in prompts]
+        counts = [llm.count_tokens(request(prompt, want)) for prompt in prompts]
+        return max(count for count in counts if count is not None) if any(counts) else 0
+
+    whole = tokens(query)
+    if whole <= limit:
+        return Fitted(query, 0, 0)
+    if (least := tokens(())) > limit:
+        return NoVerdict("too_long", f"{least} tokens without any of the query; there is room for {limit}")
+    for dropped in range(1, len(query)):
+        if (rest := tokens(query[dropped:])) <= limit:
+            return Fitted(query[dropped:], dropped, whole - rest)
+    return Fitted((), len(query), whole - least)
+
+
+async def verdict(
+    ask: Ask,
+    prompter: Prompter,
+    config: VerdictConfig,
+    query: tuple[Turn, ...],
+    texts: tuple[str, ...],
+    item: str,
+    order: str,
+) -> Verdict | NoVerdict:
+    """Ask for one verdict.
+
+    Args:
+        ask: asks one request.
+        prompter: renders.
+        config: how to ask and read.
+        query: the dialogue, already fitted.
+        texts: two responses in the order shown, or the one to score.
+        item: the item's id, for seeds.
+        order: the order's name, for seeds.
+
+    Returns:
+        The verdict, or why there is none.
+    """
+    prompt = prompter.ask(query, *texts)
+    draws = await asyncio.gather(
+        *(_draw(ask, prompter, config, prompt, draw_seed(config.seed, item, order, number), number)
+          for number in range(config.self_consistency))
+    )
+    usage = sum((draw.usage for draw in draws), Usage())
+    for draw in draws:
+        if isinstance(draw, NoVerdict):
+            return draw._replace(usage=usage)
+    done = [draw for draw in draws if isinstance(draw, _Draw)]
+    reading = mean_reading([draw.reading for draw in done])
+    rationales = tuple(draw.rationale for draw in done if draw.rationale is not None)
+    probabilities = reading.normalised()
+    if probabilities is None or reading.unread_mass > config.max_unread_mass:
+        share = f"{reading.unread_mass:.4f} of the probability is on no offered answer"
+        exchange = "\n\n".join(rationales)
+        return NoVerdict("unreadable", f"{share}; max_unread_mass is {config.max_unread_mass}", exchange, usage)
+    return Verdict(probabilities, reading, rationales, prompt.sha256, done[0].version, usage)
+
+
+class _Draw(NamedTuple):
+    reading: Reading
+    rationale: str | None
+    version: str
+    usage: Usage
+
+
+async def _draw(
+    ask: Ask, prompter: Prompter, config: VerdictConfig, prompt: Prompt, seed: int, number: int
+) -> _Draw | NoVerdict:
+    """One rationale, where one is wanted, and the answer's distribution behind it."""
+    rationale, usage = None, Usage()
+    if prompter.rationale:
+        drawn = seed if config.temperature > 0 else None
+        stop = (f"\n{prompter.ending.splitlines()[-1]}",)
+        want = Generate(config.max_rationale_tokens, config.temperature, drawn, stop)
+        thought = await ask(request(prompt, want, number))
+        if isinstance(thought, NoAnswer):
+            return NoVerdict(thought.kind, f"rationale: {thought.detail}", thought.text, thought.usage)
+        rationale, usage = thought.text.strip(), thought.usage
+        prompt = prompter.conclude(prompt, rationale)
+    answer = await ask(request(prompt, Choose(prompter.verdicts), number))
+    usage += answer.usage
+    if isinstance(answer, NoAnswer):
+        return NoVerdict(answer.kind, answer.detail, answer.text or rationale or "", usage)
+    return _Draw(_read(answer), rationale, answer.version, usage)
+
+
+def _read(answer: Answer) -> Reading:
+    return read_exact(answer.chains)

@@ -1,0 +1,90 @@
+"""Progress of long work: a live bar on a terminal, plain lines elsewhere. A leaf."""
+
+import sys
+import time
+from collections import Counter
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+_LINE_EVERY_S = 10.0
+
+
+class Progress:
+    """Done, rate, time left, failures by kind and tokens, on standard error."""
+
+    def __init__(self, title: str, total: int | None, show: bool | None = None) -> None:
+        """Prepare; `with` starts it.
+
+        Args:
+            title: what is being done.
+            total: how many items there are; None if not known.
+            show: None shows it always on the command line's terms; False never.
+        """
+        self._title, self._total, self._show = title, total, show is not False
+        self._console = Console(stderr=True)
+        self._live = self._console.is_terminal and self._show
+        self._failures: Counter[str] = Counter()
+        self.done = 0
+        self._started = self._line = time.monotonic()
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[notes]}"),
+            console=self._console,
+            refresh_per_second=4,
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task(title, total=total, rate="", notes="")
+
+    def __enter__(self) -> "Progress":
+        self._started = self._line = time.monotonic()
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._refresh()
+        self._bar.stop()
+
+    def advance(self, failure: str | None, tokens: int) -> None:
+        """Count one item.
+
+        Args:
+            failure: its kind, where it failed.
+            tokens: how many were asked for so far in all.
+        """
+        self.done += 1
+        if failure is not None:
+            self._failures[failure] += 1
+        self._tokens = tokens
+        now = time.monotonic()
+        if self._live:
+            if now - self._line > 0.25:
+                self._line = now
+                self._refresh()
+        elif self._show and now - self._line > _LINE_EVERY_S:
+            self._line = now
+            rate = self.done / (now - self._started)
+            left = f", {(self._total - self.done) / rate:.0f} s left" if self._total else ""
+            of = f" of {self._total:,}" if self._total else ""
+            print(  # noqa: T201
+                f"{self._title}: {self.done:,}{of}, {rate:.1f}/s{left}, {self._notes()}", file=sys.stderr, flush=True
+            )
+
+    _tokens = 0
+
+    def _notes(self) -> str:
+        failures = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self._failures.items()))
+        return f"{self._tokens:,} tokens, {failures or 'no failures'}"
+
+    def _refresh(self) -> None:
+        elapsed = time.monotonic() - self._started
+        rate = f"{self.done / elapsed:.1f}/s" if elapsed > 0 else ""
+        self._bar.update(self._task, completed=self.done, rate=rate, notes=self._notes())

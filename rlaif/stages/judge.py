@@ -1,0 +1,221 @@
+"""Label, score or rank a whole file into a run folder: resumable, and at no cost the second time."""
+
+import asyncio
+import hashlib
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, assert_never
+
+from rlaif.conventions import ColumnMap, Format, read_comparisons, read_responses, read_samples
+from rlaif.errors import ConfigError, RowError
+from rlaif.io import is_path
+from rlaif.labeling.preference import PreferenceLabeler
+from rlaif.labeling.ranking import Ranker
+from rlaif.labeling.score import Scorer
+from rlaif.llm.ledger import Ledger
+from rlaif.llm.run import Runner, Totals, in_parallel
+from rlaif.progress import Progress
+from rlaif.records import Failure, Record
+from rlaif.stages.run_folder import Index, Item, RunFolder, Selection
+
+Judge = PreferenceLabeler | Scorer | Ranker
+Status = Literal["complete", "interrupted", "stopped"]
+_STORE_EVERY_S = 0.5
+_STORE_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        out: the run folder.
+        records: the records' file.
+        count: records in it.
+        failures: by kind.
+        index: what reading the input found.
+        totals: what was asked now and what the ledger knew.
+        seconds: how long judging took.
+        status: `complete`, or why not.
+    """
+
+    out: Path
+    records: Path
+    count: int
+    failures: Counter[str]
+    index: Index
+    totals: Totals
+    seconds: float
+    status: Status
+
+
+def judge_file(
+    judge: Judge,
+    data: Any,
+    out: Path,
+    *,
+    format: Format = "auto",
+    columns: ColumnMap | None = None,
+    limit: int | None = None,
+    sample: int | None = None,
+    ledger: Path | None = None,
+    strict: bool = False,
+    progress: bool = True,
+) -> Summary:
+    """Judge every item of a file or table and write a run folder.
+
+    Started again, it asks nothing that was answered; with a larger `limit` or `sample` it grows.
+
+    Args:
+        judge: a `PreferenceLabeler`, a `Scorer` or a `Ranker`.
+        data: a path, a table or an iterable.
+        out: the run folder.
+        format: whose convention the rows follow.
+        columns: which column holds which field.
+        limit: take only the first rows.
+        sample: take only so many, drawn by the judge's seed and the rows' ids.
+        ledger: where answers are kept; `ledger.sqlite` beside the run folder if None.
+        strict: stop at the first row that cannot be used.
+        progress: show it on standard error.
+
+    Returns:
+        What it came to. The files are written even if the run was interrupted.
+
+    Raises:
+        InputError: the data cannot be read; nothing was asked.
+        RunFolderError: the folder holds another run.
+        StorageError: the disk is full; what was stored is kept.
+        KeyboardInterrupt: after Ctrl-C, when everything is written.
+    """
+    if limit is not None and sample is not None:
+        raise ConfigError("limit and sample exclude one another; take the first rows or random ones")
+    if (limit is not None and limit < 1) or (sample is not None and sample < 1):
+        raise ConfigError("limit and sample must be at least 1")
+    seed = judge.config.seed
+    stage, rows = _rows(judge, data, format, columns, seed)
+    folder = RunFolder(out, _FILES[stage], {"stage": stage, "input_format": format, **judge.identity})
+    ledger = ledger or judge.ledger or out.parent / "ledger.sqlite"
+    try:
+        index = folder.read_in(rows, judge, Selection(limit, sample, seed), strict)
+        data_name = str(data) if is_path(data) else type(data).__name__
+        columns_used = dict(columns.columns) if columns else None
+        folder.write_config({"data": data_name, "columns": columns_used, "limit": limit, "sample": sample,
+                             "ledger": str(ledger), "strict": strict})
+        run = _Run(folder, judge, Ledger(ledger), index, progress)
+        facts = {"stage": stage, "data": data_name, "data_sha256": _file_hash(data), "seed": seed}
+        return run.finish(facts, out / f"{_FILES[stage]}.jsonl")
+    finally:
+        folder.close()
+
+
+Stage = Literal["label", "score", "rank"]
+_FILES: dict[Stage, str] = {"label": "preferences", "score": "scores", "rank": "rankings"}
+
+
+def _rows(
+    judge: Judge, data: Any, format: Format, columns: ColumnMap | None, seed: int
+) -> tuple[Stage, Iterator[tuple[str, Record | RowError]]]:
+    match judge:
+        case PreferenceLabeler():
+            return "label", read_comparisons(data, format, columns, seed)
+        case Scorer():
+            return "score", read_responses(data, format, columns, seed)
+        case Ranker():
+            return "rank", read_samples(data, columns)
+        case _:
+            assert_never(judge)
+
+
+class _Run:
+    """The middle of a run: what is between an indexed folder and its written files."""
+
+    def __init__(self, folder: RunFolder, judge: Judge, ledger: Ledger, index: Index, progress: bool) -> None:
+        self._folder, self._judge, self._ledger = folder, judge, ledger
+        self._index, self._progress = index, progress
+        self._parse: Callable[[str], Record] = judge.item.model_validate_json
+        self._pending: list[tuple[Item, Record]] = []
+        self._stored_at = time.monotonic()
+        self.totals = Totals()
+
+    def finish(self, facts: dict[str, Any], records: Path) -> Summary:
+        """Judge what is unfinished; then, whatever happened, write the files."""
+        warn_of_foreign_prompts(self._judge)
+        started, at = time.monotonic(), datetime.now(UTC)
+        status: Status = "stopped"
+        try:
+            asyncio.run(self._judge_all())
+            status = "complete"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            self._store()
+            seconds = time.monotonic() - started
+            count, failures = self._folder.emit()
+            self._folder.write_manifest(
+                facts
+                | {
+                    "status": status,
+                    "started": at.isoformat(timespec="seconds"),
+                    "seconds": round(seconds, 3),
+                    "llm": self._judge.llm.name,
+                    "rows": asdict(self._index),
+                    "records": count,
+                    "failures": dict(sorted(failures.items())),
+                    "asked": asdict(self.totals),
+                }
+            )
+            self._ledger.close()
+        return Summary(self._folder.path, records, count, failures, self._index, self.totals, seconds, status)
+
+    async def _judge_all(self) -> None:
+        index = self._index
+        todo = index.selected - index.done_before - index.rejected
+        llm = self._judge.llm
+        async with Runner(llm, self._ledger) as runner:
+            self.totals = runner.totals
+
+            async def one(item: Item) -> Record:
+                return await self._judge.judge(self._parse(item.json), runner.ask)  # type: ignore[arg-type]
+
+            with Progress(llm.name, todo, self._progress) as progress:
+                async for item, result in in_parallel(self._folder.unfinished(), one, llm.in_flight):
+                    self._pending.append((item, result))
+                    if len(self._pending) >= _STORE_EVERY or time.monotonic() - self._stored_at > _STORE_EVERY_S:
+                        self._store()
+                    failure = result.failure if isinstance(result, Failure) else None
+                    usage = runner.totals.usage
+                    progress.advance(failure, usage.input_tokens + usage.output_tokens)
+
+    def _store(self) -> None:
+        pending, self._pending = self._pending, []
+        if pending:
+            self._folder.store(pending)
+        self._stored_at = time.monotonic()
+
+
+def warn_of_foreign_prompts(judge: Judge) -> None:
+    """Warn where a bundled model reads prompts that it was not trained on.
+
+    Args:
+        judge: its model may carry a card with the hashes of the prompts it knows.
+    """
+    card = getattr(judge.llm, "card", None)
+    if card and judge.prompter.sha256 not in card.get("prompts", {}).values():
+        warnings.warn(
+            f"{judge.llm.name} was not trained on this prompt (task {judge.prompter.task.name}, "
+            f"{judge.prompter.judgement}, {judge.prompter.exemplars} exemplars); its answers mean little",
+            stacklevel=2,
+        )
+
+
+def _file_hash(data: Any) -> str | None:
+    if not is_path(data) or not Path(data).is_file():
+        return None
+    with Path(data).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,356 @@
+"""A run folder: one run's configuration, its records in input order, and what a second run needs to go on.
+
+    outputs/<run>/
+      config.yaml        the resolved settings, by which the folder refuses another run
+      manifest.json      versions, commit, seed, input hash, totals
+      <records>.jsonl    in input order          failures.jsonl    likewise
+      work.sqlite        items as they were read, and records in order of completion
+
+The input is read once, into `work.sqlite`: that finds faults of the file and duplicate ids on disk before a
+model is asked anything, and lets a run start again, grow, or follow a file that changed.
+"""
+
+import fcntl
+import hashlib
+import heapq
+import json
+import sqlite3
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import yaml
+
+from rlaif.errors import InputError, RowError, RunFolderError
+from rlaif.io import replacing, write_lines, writing
+from rlaif.labeling.tables import Labeler, rejected
+from rlaif.llm.ledger import connect, storing
+from rlaif.records import Failure, Record
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+    key TEXT PRIMARY KEY, pass INTEGER NOT NULL, position INTEGER NOT NULL, place TEXT NOT NULL,
+    content BLOB NOT NULL, item TEXT, record TEXT, failure TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_position ON items (pass, position);
+"""
+_PAGE = 1000
+
+
+class Item(NamedTuple):
+    """An item to be judged, as it was read."""
+
+    key: str
+    json: str
+
+
+@dataclass(slots=True)
+class Index:
+    """What reading the input found."""
+
+    selected: int = 0
+    duplicates: int = 0
+    done_before: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows of the input a run takes: the first `limit`, or a random `sample`, or all.
+
+    A sample is the rows with the smallest seeded hashes of their ids, so that a larger one holds a smaller one.
+    """
+
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+
+    def rank(self, identifier: str) -> int:
+        """The seeded hash by which rows are drawn.
+
+        Args:
+            identifier: the row's id.
+        """
+        return int.from_bytes(hashlib.sha256(f"{self.seed}\0{identifier}".encode()).digest()[:8], "big")
+
+
+class RunFolder:
+    """One run's folder; held by one process at a time."""
+
+    def __init__(self, path: Path, records: str, identity: dict[str, Any]) -> None:
+        """Open or create a run folder.
+
+        Args:
+            path: the folder.
+            records: the name of the records' file, such as `preferences`.
+            identity: everything that can change a record.
+
+        Raises:
+            RunFolderError: it holds another run, or another process works in it.
+            StorageError: it cannot be written.
+        """
+        self.path, self._records = path, records
+        self._identity: dict[str, Any] = json.loads(json.dumps(identity))
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock: IO[str] = (path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunFolderError(f"{path}: another process is working in this run folder") from None
+        self._check_identity()
+        self._work = connect(path / "work.sqlite", _SCHEMA)
+        self._pass = 0
+
+    def _check_identity(self) -> None:
+        path = self.path / "config.yaml"
+        if path.exists():
+            try:
+                stored = yaml.safe_load(path.read_text(encoding="utf-8"))["identity"]
+            except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+                raise RunFolderError(f"{path}: is not the configuration of a run; choose another --out") from error
+            for name, mine, theirs in _differences(self._identity, stored):
+                raise RunFolderError(
+                    f"{self.path}: holds another run ({name} was {theirs!r} there and is {mine!r} now); "
+                    "choose another --out (answers are shared through the ledger)"
+                )
+        elif any(entry.name != ".lock" for entry in self.path.iterdir()):
+            raise RunFolderError(f"{self.path}: is not empty and holds no run; choose another --out")
+
+    def write_config(self, operation: dict[str, Any]) -> None:
+        """Write the resolved settings.
+
+        Args:
+            operation: the settings that do not change records.
+        """
+        with replacing(self.path / "config.yaml") as draft:
+            content = {"identity": self._identity, "operation": operation}
+            draft.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    def read_in(
+        self, rows: Iterable[tuple[str, Record | RowError]], labeler: Labeler, selection: Selection, strict: bool
+    ) -> Index:
+        """Read the input into the folder.
+
+        Args:
+            rows: places, and items or what is wrong with them.
+            labeler: knows what it can judge.
+            selection: which rows are taken.
+            strict: stop at the first row that cannot be used.
+
+        Returns:
+            What was found.
+
+        Raises:
+            InputError: a fault of the file, an id with two contents, or under `strict` a fault of a row.
+        """
+        index = Index()
+        with storing(self.path / "work.sqlite"):
+            (last,) = self._work.execute("SELECT COALESCE(MAX(pass), 0) FROM items").fetchone()
+            self._pass = last + 1
+            self._work.execute("BEGIN IMMEDIATE")
+            try:
+                self._take(_Taken(self._work, self._pass, selection, index), rows, labeler, selection, strict)
+                self._work.execute("COMMIT")
+            except BaseException:
+                if self._work.in_transaction:
+                    self._work.execute("ROLLBACK")
+                raise
+            counts = "COUNT(*), COUNT(record), SUM(item IS NULL AND record IS NULL)"
+            found = self._work.execute(f"SELECT {counts} FROM items WHERE pass = ?", (self._pass,)).fetchone()
+        index.selected, index.done_before, index.rejected = found[0], found[1], found[2] or 0
+        return index
+
+    @staticmethod
+    def _take(
+        taken: "_Taken",
+        rows: Iterable[tuple[str, Record | RowError]],
+        labeler: Labeler,
+        selection: Selection,
+        strict: bool,
+    ) -> None:
+        for position, (place, row) in enumerate(rows):
+            if selection.limit is not None and position >= selection.limit:
+                break
+            item, error = (None, row) if isinstance(row, RowError) else (row, None)
+            if item is not None:
+                try:
+                    labeler.check(item)
+                except RowError as found:
+                    error = found
+            if error is not None:
+                if strict:
+                    raise InputError(f"{place}: {error}")
+                taken.reject(position, place, rejected(place, error, item))
+            elif item is not None:
+                taken.accept(position, place, item)
+
+    def unfinished(self) -> Iterator[Item]:
+        """Items without a record, in input order, as they stand when they are reached."""
+        position = -1
+        while True:
+            with storing(self.path / "work.sqlite"):
+                page = self._work.execute(
+                    "SELECT position, key, item FROM items WHERE pass = ? AND position > ? AND item IS NOT NULL "
+                    "ORDER BY position LIMIT ?",
+                    (self._pass, position, _PAGE),
+                ).fetchall()
+            if not page:
+                return
+            for position, key, item in page:  # noqa: B007  (the last position is where the next page starts)
+                yield Item(key, item)
+
+    def store(self, results: Iterable[tuple[Item, Record]]) -> None:
+        """Store records and failures in one transaction; a record replaces the item's earlier failure.
+
+        Args:
+            results: items with what came of them.
+        """
+        rows = [
+            (None, result.to_json(), item.json, item.key)
+            if isinstance(result, Failure)
+            else (result.to_json(), None, None, item.key)
+            for item, result in results
+        ]
+        with storing(self.path / "work.sqlite"):
+            self._work.execute("BEGIN IMMEDIATE")
+            try:
+                self._work.executemany("UPDATE items SET record = ?, failure = ?, item = ? WHERE key = ?", rows)
+                self._work.execute("COMMIT")
+            except sqlite3.Error:
+                if self._work.in_transaction:
+                    self._work.execute("ROLLBACK")
+                raise
+
+    def emit(self) -> tuple[int, Counter[str]]:
+        """Write the record files in input order, each whole.
+
+        Returns:
+            How many records there are, and the failures by kind.
+        """
+        kinds: Counter[str] = Counter()
+
+        def failures() -> Iterator[str]:
+            for line in self._column("failure"):
+                kinds[json.loads(line)["failure"]] += 1
+                yield line
+
+        count = write_lines(self.path / f"{self._records}.jsonl", self._column("record"))
+        write_lines(self.path / "failures.jsonl", failures())
+        return count, kinds
+
+    def _column(self, column: str) -> Iterator[str]:
+        query = f"SELECT {column} FROM items WHERE pass = ? AND {column} IS NOT NULL ORDER BY position"
+        with storing(self.path / "work.sqlite"):
+            for (line,) in self._work.execute(query, (self._pass,)):
+                yield line
+
+    def write_manifest(self, facts: dict[str, Any]) -> None:
+        """Write what a reader needs to know where the records come from.
+
+        Args:
+            facts: the stage's own part; versions and the commit are added.
+        """
+        with replacing(self.path / "manifest.json") as draft:
+            whole = {**facts, "versions": versions(), "commit": commit()}
+            draft.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._work.close()
+        self._lock.close()
+
+
+@dataclass(slots=True)
+class _Taken:
+    """The rows taken in one pass over the input."""
+
+    work: sqlite3.Connection
+    number: int
+    selection: Selection
+    index: Index
+    drawn: list[tuple[int, str]] = field(default_factory=list)
+
+    def accept(self, position: int, place: str, item: Record) -> None:
+        """Take an item; what was made of the same content before stays."""
+        response = getattr(item, "response_index", None)
+        key = item.id if response is None else f"{item.id}#{response}"
+        text = item.to_json()
+        content = hashlib.sha256(text.encode()).digest()[:16]
+        known = self.work.execute("SELECT pass, place, content FROM items WHERE key = ?", (key,)).fetchone()
+        if known is not None and known[0] == self.number:
+            if known[2] != content:
+                raise InputError(f"{place}: id {item.id} was at {known[1]} with other content; ids must differ")
+            self.index.duplicates += 1
+            return
+        if not self._draw(item.id, key):
+            return
+        if known is not None and known[2] == content:
+            self.work.execute(
+                "UPDATE items SET pass = ?, position = ?, place = ? WHERE key = ?", (self.number, position, place, key)
+            )
+        else:
+            self.work.execute(
+                "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
+                (key, self.number, position, place, content, text),
+            )
+
+    def reject(self, position: int, place: str, failure: Failure) -> None:
+        """Take a row that cannot be used."""
+        key = f"\0rejected\0{place}\0{failure.response_index}"
+        if self._draw(failure.id, key):
+            self.work.execute(
+                "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, NULL, NULL, ?)",
+                (key, self.number, position, place, b"", failure.to_json()),
+            )
+
+    def _draw(self, identifier: str, key: str) -> bool:
+        """Whether a row belongs to the sample so far; the one that it displaces leaves."""
+        if self.selection.sample is None:
+            return True
+        entry = (-self.selection.rank(identifier), key)
+        if len(self.drawn) < self.selection.sample:
+            heapq.heappush(self.drawn, entry)
+            return True
+        if not self.drawn or entry <= self.drawn[0]:
+            return False
+        _, out = heapq.heapreplace(self.drawn, entry)
+        # It keeps its record, for a larger sample later, but is not part of this pass.
+        self.work.execute("UPDATE items SET pass = 0 WHERE key = ?", (out,))
+        return True
+
+
+def _differences(mine: Any, theirs: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for key in dict.fromkeys([*mine, *theirs]):
+            yield from _differences(mine.get(key), theirs.get(key), f"{name}.{key}" if name else str(key))
+    elif mine != theirs:
+        yield name, mine, theirs
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of what changes numbers."""
+    found = {}
+    for package in ("rlaif", "torch", "transformers", "tokenizers", "numpy", "jinja2", "pydantic"):
+        try:
+            found[package] = version(package)
+        except ModuleNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The git commit of the checkout that runs, with `+changes` where it was changed; None elsewhere."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=root, capture_output=True, check=False)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+changes" if dirty.returncode else "")
