@@ -36,7 +36,9 @@ def build(config: type[ConfigT], settings: Mapping[str, Any], where: str) -> Con
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = _fields(config, first["loc"][:-1])
-            raise ConfigError(f"{where}: {place} is not a setting{did_you_mean(str(first['loc'][-1]), known)}") from None
+            raise ConfigError(
+                f"{where}: {place} is not a setting{did_you_mean(str(first['loc'][-1]), known)}"
+            ) from None
         if first["type"] == "missing":
             raise ConfigError(f"{where}: {place} is missing") from None
         message = first["msg"].removeprefix("Value error, ")

@@ -1,9 +1,9 @@
-"""What other projects call things: rows in their conventions, or with mapped columns, become our records.
+r"""What other projects call things: rows in their conventions, or with mapped columns, become our records.
 
 | format | rows |
 |---|---|
 | comparisons | our own columns: query, response_1, response_2, and optionally human_preference, … |
-| hh-rlhf | chosen, rejected: dialogues marked `\\n\\nHuman:` and `\\n\\nAssistant:` that share all but the last turn |
+| hh-rlhf | chosen, rejected: dialogues marked `\n\nHuman:` and `\n\nAssistant:` that share all but the last turn |
 | trl | prompt, chosen, rejected; plain texts or lists of messages; the prompt may be implicit in messages |
 | alpaca-eval | instruction, output_1, output_2, preference (1 to 2; 0 and 1.5 are ties) |
 | pandalm | instruction, input, response1, response2, annotator1..3 (0 tie, 1, 2) |
@@ -188,9 +188,7 @@ def read_responses(
             yield where, error
 
 
-def read_samples(
-    source: Any, columns: ColumnMap | None = None
-) -> Iterator[tuple[str, Sample | RowError]]:
+def read_samples(source: Any, columns: ColumnMap | None = None) -> Iterator[tuple[str, Sample | RowError]]:
     """Stream rows of one query with K responses.
 
     Args:
@@ -295,9 +293,7 @@ def _parse_numbers(record: type[RecordT], row: dict[str, Any]) -> RecordT:
     return parse(record, row)
 
 
-def _placed(
-    fields: dict[str, Any], query: object, chosen: object, rejected: object, seed: int
-) -> dict[str, Any]:
+def _placed(fields: dict[str, Any], query: object, chosen: object, rejected: object, seed: int) -> dict[str, Any]:
     """Chosen and rejected in an order that says nothing, the winner kept as the human's preference."""
     identifier = fields.get("id") or content_id([query, chosen, rejected])
     first = hashlib.sha256(f"{seed}:{identifier}".encode()).digest()[0] % 2 == 0
@@ -318,10 +314,10 @@ _HH_ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
 def hh_turns(dialogue: object, name: str) -> list[dict[str, str]]:
-    """Split a dialogue in the convention of HH-RLHF into turns.
+    r"""Split a dialogue in the convention of HH-RLHF into turns.
 
     Args:
-        dialogue: the text, which starts with `\\n\\nHuman:` and ends with an assistant's turn.
+        dialogue: the text, which starts with `\n\nHuman:` and ends with an assistant's turn.
         name: the column, for the message.
 
     Raises:
@@ -378,7 +374,11 @@ def _without(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def _from_alpaca_eval(fields: dict[str, Any]) -> dict[str, Any]:
     row = _without(fields, "instruction", "input", "output_1", "output_2", "preference", "generator_1", "generator_2")
-    row |= {"query": _instruction(fields), "response_1": fields.get("output_1"), "response_2": fields.get("output_2")}
+    row |= {
+        "query": _instruction(fields),
+        "response_1": fields.get("output_1"),
+        "response_2": fields.get("output_2"),
+    }
     row |= {"model_1": fields.get("generator_1"), "model_2": fields.get("generator_2")}
     preference = fields.get("preference")
     if preference is None:
@@ -392,12 +392,14 @@ def _from_alpaca_eval(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _from_pandalm(fields: dict[str, Any]) -> dict[str, Any]:
     votes = [fields[name] for name in ("annotator1", "annotator2", "annotator3") if fields.get(name) is not None]
-    row = _without(
-        fields, "instruction", "input", "response1", "response2", "annotator1", "annotator2", "annotator3"
-    )
+    row = _without(fields, "instruction", "input", "response1", "response2", "annotator1", "annotator2", "annotator3")
     if "id" not in row and "idx" in row:
         row["id"] = row["idx"]
-    row |= {"query": _instruction(fields), "response_1": fields.get("response1"), "response_2": fields.get("response2")}
+    row |= {
+        "query": _instruction(fields),
+        "response_1": fields.get("response1"),
+        "response_2": fields.get("response2"),
+    }
     if not votes:
         return row
     meaning = {0: 0.5, 1: 1.0, 2: 0.0}

@@ -1,15 +1,15 @@
 """The error tree. A failure of one item is not an error but a `Failure` record (see `records`).
 
-    RlaifError                 printed in one line by the command line, exit code 2
-    ├── InputError             a file or table cannot be read as asked; nothing was sent to a model
-    │   └── RowError           one row cannot be used: a `rejected` failure, or under --strict the end
-    ├── ConfigError            a setting that does not exist or has a value out of range
-    ├── PromptError            a task folder or one of its templates is wrong
-    ├── ModelError             a model cannot be found or loaded
-    ├── CapabilityError        the model cannot do what the stage needs; names what would do
-    ├── RunFolderError         the run folder holds another run
-    ├── StorageError           the disk is full or a file cannot be written; what was stored is kept
-    └── MissingExtraError      an optional dependency is not installed; names the extra
+RlaifError                 printed in one line by the command line, exit code 2
+├── InputError             a file or table cannot be read as asked; nothing was sent to a model
+│   └── RowError           one row cannot be used: a `rejected` failure, or under --strict the end
+├── ConfigError            a setting that does not exist or has a value out of range
+├── PromptError            a task folder or one of its templates is wrong
+├── ModelError             a model cannot be found or loaded
+├── CapabilityError        the model cannot do what the stage needs; names what would do
+├── RunFolderError         the run folder holds another run
+├── StorageError           the disk is full or a file cannot be written; what was stored is kept
+└── MissingExtraError      an optional dependency is not installed; names the extra
 """
 
 import difflib

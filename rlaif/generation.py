@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from transformers import (
@@ -23,10 +23,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.cache_utils import DynamicLayer
+from transformers.utils import logging
 
 from rlaif.errors import ModelError
 
-DType = Literal["float32", "bfloat16", "float16"]
 _WEIGHTS = ("*.safetensors", "*.bin")
 _MARK = "\ue000{}\ue001"
 
@@ -74,21 +74,26 @@ def check_folder(folder: Path) -> None:
         raise ModelError(f"{folder}: holds no tokenizer (tokenizer.json); save it beside the model")
 
 
-def load_model(folder: Path, dtype: DType = "float32", device: str = "cpu") -> PreTrainedModel:
+def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> PreTrainedModel:
     """Load a causal language model; code that comes with a model is never run.
 
     Args:
         folder: a model folder.
-        dtype: of the weights.
+        dtype: of the weights, as torch names it.
         device: `cpu`, `cuda`, `cuda:1`, …
 
     Raises:
         ModelError: transformers cannot load it.
     """
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise ModelError(f"{folder}: cannot be loaded ({error})") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
     return model.to(device).eval()
 
 
@@ -111,7 +116,8 @@ def context_tokens(folder: Path) -> int | None:
     """The longest sequence a model folder's configuration allows, or None."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     text = config.get("text_config", config)
-    return text.get("max_position_embeddings") or text.get("n_positions")
+    found = text.get("max_position_embeddings") or text.get("n_positions")
+    return int(found) if found else None
 
 
 class Encoder:
@@ -124,7 +130,9 @@ class Encoder:
             tokenizer: any tokenizer of transformers.
         """
         self._tokenizer = tokenizer
-        specials = {token.content for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
+        specials = {token.content for token in tokenizer.added_tokens_decoder.values()} | set(
+            tokenizer.all_special_tokens
+        )
         self._controls = sorted((token for token in specials if token), key=len, reverse=True)
         self._start = [tokenizer.bos_token_id] if self._adds_bos() else []
         # SentencePiece tokenizers put a space before every text; behind an anchor they do not.
@@ -206,7 +214,7 @@ class Encoder:
         messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
         try:
             text = str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        except Exception as error:  # noqa: BLE001  (a template raises whatever it likes)
+        except Exception as error:
             raise ModelError(f"the model's chat template refuses the dialogue ({error})") from error
         pieces = []
         for mark in marks:
@@ -326,7 +334,11 @@ def reading_paths(answers: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
 
 @torch.inference_mode()
 def answer_logprobs(
-    model: PreTrainedModel, prefix: Prefix, rows: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad: int
+    model: PreTrainedModel,
+    prefix: Prefix,
+    rows: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    pad: int,
 ) -> torch.Tensor:
     """How probable it is that the text goes on with each answer's tokens.
 
@@ -358,12 +370,11 @@ def answer_logprobs(
             following = [answer for answer in answers if len(answer) > depth and tuple(answer[:depth]) == start]
             for token in {answer[depth] for answer in following}:
                 found[(*start, token)] = logprobs[:, depth, token].double()
-    return torch.stack(
-        [sum((found[tuple(answer[: i + 1])] for i in range(len(answer))), torch.zeros(())) for answer in answers], 1
-    )
+    chains = [[found[tuple(answer[:end])] for end in range(1, len(answer) + 1)] for answer in answers]
+    return torch.stack([torch.stack(chain).sum(0) for chain in chains], 1)
 
 
-class _SeededSampling(LogitsProcessor):
+class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers has no types
     """Draws each row's next token from numbers of its own, so that its text depends on no other row.
 
     Step t of a row takes the t-th uniform number of the row's generator and inverts the cumulative
@@ -379,7 +390,7 @@ class _SeededSampling(LogitsProcessor):
                 generator = torch.Generator().manual_seed(seed if seed is not None else 0)
                 self._uniform[row] = torch.rand(steps, generator=generator, dtype=torch.float64)
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         step = input_ids.shape[1] - self._start
         hot = [row for row, temperature in enumerate(self._temperatures) if temperature > 0]
         if not hot:

@@ -16,13 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rlaif.errors import InputError, RowError, StorageError
 from rlaif.records import Record
 
 if TYPE_CHECKING:
-    import datasets
     import pandas as pd
 
 Source = "str | os.PathLike[str] | pd.DataFrame | datasets.Dataset | Iterable[Mapping[str, Any] | Record]"
@@ -111,8 +110,8 @@ def _read_file(path: Path) -> Iterator[Row]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def _not_utf8(where: str, error: UnicodeDecodeError) -> InputError:
@@ -233,7 +232,7 @@ def _read_pandas(frame: "pd.DataFrame") -> Iterator[Row]:
 
 
 def _plain(value: Any) -> Any:
-    """pandas and numpy scalars as Python's own; NaN as None."""
+    """Pandas and numpy scalars as Python's own; NaN as None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     return None if isinstance(value, float) and value != value else value
@@ -352,7 +351,7 @@ def _write_parquet(path: Path, rows: Callable[[], Iterator[dict[str, Any]]]) -> 
 
 
 def _with_all_columns(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """pyarrow takes the columns from the first row alone."""
+    """Pyarrow takes the columns from the first row alone."""
     columns = dict.fromkeys(name for row in batch for name in row)
     return [dict(columns, **batch[0]), *batch[1:]]
 

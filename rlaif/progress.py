@@ -75,7 +75,9 @@ class Progress:
             left = f", {(self._total - self.done) / rate:.0f} s left" if self._total else ""
             of = f" of {self._total:,}" if self._total else ""
             print(  # noqa: T201
-                f"{self._title}: {self.done:,}{of}, {rate:.1f}/s{left}, {self._notes()}", file=sys.stderr, flush=True
+                f"{self._title}: {self.done:,}{of}, {rate:.1f}/s{left}, {self._notes()}",
+                file=sys.stderr,
+                flush=True,
             )
 
     _tokens = 0

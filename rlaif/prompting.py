@@ -185,7 +185,7 @@ class Task:
         turns = (Turn(role="user", content="\ue000"), Turn(role="assistant", content="\ue000"))
         for part in ("sample", "score_sample"):
             for query in (turns, turns[:1], ()):
-                data = {name: "\ue000" for name in _PARTS[part]} | {"query": query}
+                data = dict.fromkeys(_PARTS[part], "\ue000") | {"query": query}
                 rendered = self.render(part, **data)
                 for line in rendered.splitlines():
                     if line.lstrip().startswith("\ue000"):
@@ -293,7 +293,11 @@ class Prompter:
     @cached_property
     def sha256(self) -> str:
         """The hash of everything that is not data: prompts with the same hash ask the same thing."""
-        turns = (Turn(role="user", content="U1"), Turn(role="assistant", content="A1"), Turn(role="user", content="U2"))
+        turns = (
+            Turn(role="user", content="U1"),
+            Turn(role="assistant", content="A1"),
+            Turn(role="user", content="U2"),
+        )
         texts = ("R1", "R2") if self.judgement == "preference" else ("R1",)
         first = self.ask(turns, *texts)
         return hashlib.sha256((first.text + "\0" + self.conclude(first, "W").text).encode()).hexdigest()
@@ -310,7 +314,7 @@ class Prompter:
     def _worked(self, exemplar: Exemplar) -> str:
         if self.judgement == "preference":
             responses: tuple[str, ...] = (exemplar.response_1, exemplar.response_2)
-            rationale, verdict = exemplar.rationale, exemplar.preferred
+            rationale, verdict = exemplar.rationale, int(exemplar.preferred)
         else:
             scored = exemplar.scored
             responses = (exemplar.response_1 if scored.response == 1 else exemplar.response_2,)

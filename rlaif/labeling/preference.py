@@ -18,7 +18,6 @@ from rlaif.labeling.verdict import (
     verdict,
 )
 from rlaif.llm.base import LLM, Usage
-from rlaif.llm.ledger import Ledger
 from rlaif.llm.open import open_llm
 from rlaif.llm.run import Ask
 from rlaif.prompting import Preamble, Prompter, Task, load_task
@@ -50,7 +49,12 @@ class PreferenceLabeler:
     item: ClassVar[type[Comparison]] = Comparison
 
     def __init__(
-        self, task: str | Task, llm: str | LLM = "pocket:labeler-l", *, ledger: str | Path | None = None, **settings: Any
+        self,
+        task: str | Task,
+        llm: str | LLM = "pocket:labeler-l",
+        *,
+        ledger: str | Path | None = None,
+        **settings: Any,
     ) -> None:
         """Load the task and check the model; nothing is asked yet.
 

@@ -74,9 +74,12 @@ class Ranker:
         contest = _Contest(self._pairs, item, ask)
         try:
             order, scores = await (contest.all_pairs() if self.mode == "all-pairs" else contest.tournament())
-        except _Lost as lost:
+        except _LostError as lost:
             return Failure(
-                id=item.id, failure=lost.failure.failure, detail=lost.failure.detail, partial=contest.partial() or None
+                id=item.id,
+                failure=lost.failure.failure,
+                detail=lost.failure.detail,
+                partial=contest.partial() or None,
             )
         read = list(contest.read.values())
         own = {
@@ -110,7 +113,7 @@ class Ranker:
         return judge_data(self, data, read_samples(data, mapping), out)
 
 
-class _Lost(Exception):
+class _LostError(Exception):
     """A comparison failed, and with it the ranking."""
 
     def __init__(self, failure: Failure) -> None:
@@ -137,7 +140,7 @@ class _Contest:
         )
         label = await self._labeler.judge(pair, self._ask)
         if isinstance(label, Failure):
-            raise _Lost(label.model_copy(update={"detail": f"responses {first} and {second}: {label.detail}"}))
+            raise _LostError(label.model_copy(update={"detail": f"responses {first} and {second}: {label.detail}"}))
         self.read[first, second] = label
         return label.preference if one == first else 1 - label.preference
 

@@ -41,7 +41,12 @@ class Scorer:
     item: ClassVar[type[Response]] = Response
 
     def __init__(
-        self, task: str | Task, llm: str | LLM = "pocket:labeler-l", *, ledger: str | Path | None = None, **settings: Any
+        self,
+        task: str | Task,
+        llm: str | LLM = "pocket:labeler-l",
+        *,
+        ledger: str | Path | None = None,
+        **settings: Any,
     ) -> None:
         """Load the task and check the model; nothing is asked yet.
 
@@ -59,9 +64,7 @@ class Scorer:
         """
         self.config = build(ScoreConfig, settings, "Scorer")
         self.task = task if isinstance(task, Task) else load_task(str(task))
-        self.prompter = Prompter(
-            self.task, "score", exemplars=self.config.exemplars, rationale=self.config.rationale
-        )
+        self.prompter = Prompter(self.task, "score", exemplars=self.config.exemplars, rationale=self.config.rationale)
         self.llm = open_llm(llm) if isinstance(llm, str) else llm
         self.ledger = Path(ledger) if ledger is not None else None
         check_capabilities(self.llm, self.config)

@@ -58,7 +58,11 @@ def rejected(where: str, error: RowError, item: Record | None = None) -> Failure
     """
     index = getattr(item, "response_index", None)
     return Failure(
-        id=item.id if item else where, failure="rejected", detail=str(error), where=where, response_index=index
+        id=item.id if item else where,
+        failure="rejected",
+        detail=str(error),
+        where=where,
+        response_index=index,
     )
 
 

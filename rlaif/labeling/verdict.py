@@ -136,7 +136,11 @@ def draw_seed(seed: int, item: str, order: str, draw: int) -> int:
 
 
 def fit(
-    llm: LLM, prompter: Prompter, config: VerdictConfig, query: tuple[Turn, ...], shown: Sequence[tuple[str, ...]]
+    llm: LLM,
+    prompter: Prompter,
+    config: VerdictConfig,
+    query: tuple[Turn, ...],
+    shown: Sequence[tuple[str, ...]],
 ) -> Fitted | NoVerdict:
     """Drop a dialogue's oldest turns until the longest of its prompts fits the model; never the responses.
 
@@ -199,8 +203,10 @@ async def verdict(
     """
     prompt = prompter.ask(query, *texts)
     draws = await asyncio.gather(
-        *(_draw(ask, prompter, config, prompt, draw_seed(config.seed, item, order, number), number)
-          for number in range(config.self_consistency))
+        *(
+            _draw(ask, prompter, config, prompt, draw_seed(config.seed, item, order, number), number)
+            for number in range(config.self_consistency)
+        )
     )
     usage = sum((draw.usage for draw in draws), Usage())
     for draw in draws:

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 from rlaif.records import Turn
 
+DType = Literal["float32", "bfloat16", "float16"]
+
 
 @dataclass(frozen=True, slots=True)
 class Choose:

@@ -1,7 +1,9 @@
 """From `provider:model` to a model. No provider's library is imported before its model is asked for."""
 
-from rlaif.errors import MissingExtraError, ModelError, did_you_mean
-from rlaif.llm.base import LLM
+from typing import cast, get_args
+
+from rlaif.errors import ConfigError, MissingExtraError, ModelError, did_you_mean
+from rlaif.llm.base import LLM, DType
 
 _PROVIDERS = {
     "pocket": "a bundled tiny model, such as pocket:labeler-l",
@@ -10,9 +12,7 @@ _PROVIDERS = {
 }
 
 
-def open_llm(
-    spec: str, *, dtype: str = "float32", device: str | None = None, batch_tokens: int | None = None
-) -> LLM:
+def open_llm(spec: str, *, dtype: str = "float32", device: str | None = None, batch_tokens: int | None = None) -> LLM:
     """Open a model by name.
 
     Args:
@@ -33,6 +33,8 @@ def open_llm(
         known = "; ".join(_PROVIDERS.values())
         hint = did_you_mean(provider, _PROVIDERS) if provider not in _PROVIDERS else ""
         raise ModelError(f"{spec} names no model{hint} (write {known})")
+    if dtype not in get_args(DType):
+        raise ConfigError(f"dtype is {dtype!r}; known are {', '.join(get_args(DType))}")
     if provider == "scripted":
         from rlaif.llm.scripted import ScriptedLLM, hashed
 
@@ -49,4 +51,4 @@ def open_llm(
         if error.name and error.name.split(".")[0] in ("torch", "transformers"):
             raise MissingExtraError(error.name.split(".")[0], "local") from error
         raise
-    return open_transformers(model, spec, dtype, device, batch_tokens)  # type: ignore[arg-type]
+    return open_transformers(model, spec, cast(DType, dtype), device, batch_tokens)

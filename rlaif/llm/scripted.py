@@ -87,7 +87,9 @@ class ScriptedLLM:
         assert isinstance(request.want, Choose), "a script answers Generate with a text"
         numbers = range(len(request.want.answers))
         shares = [scripted.get(answer, 0.0) for answer in request.want.answers]
-        chains = [Chain((n,), math.log(share) if share > 0 else -math.inf) for n, share in zip(numbers, shares, strict=True)]
+        chains = [
+            Chain((n,), math.log(share) if share > 0 else -math.inf) for n, share in zip(numbers, shares, strict=True)
+        ]
         return Answer(self.name, usage, chains=tuple(chains))
 
 

@@ -4,18 +4,30 @@ import asyncio
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from rlaif import generation
 from rlaif.errors import CapabilityError, ModelError
-from rlaif.generation import DType, Encoder, LocalModel, Prefix
-from rlaif.llm.base import Answer, Capabilities, Chain, Choose, Generate, NoAnswer, Outcome, Request, Usage
+from rlaif.generation import Encoder, LocalModel, Prefix
+from rlaif.llm.base import (
+    Answer,
+    Capabilities,
+    Chain,
+    Choose,
+    DType,
+    Generate,
+    NoAnswer,
+    Outcome,
+    Request,
+    Usage,
+)
 
 _PREFIXES_KEPT = 4
 _ENCODINGS_KEPT = 2048
@@ -63,7 +75,11 @@ class TransformersLLM:
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._batch_tokens = batch_tokens or (16_384 if self._device == "cpu" else 131_072)
         self.version = generation.fingerprint(folder)
-        self.identity = {"provider": "transformers", "weights": self.version, "dtype": dtype}
+        self.identity: Mapping[str, Any] = {
+            "provider": "transformers",
+            "weights": self.version,
+            "dtype": dtype,
+        }
         self._context = generation.context_tokens(folder)
         self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
         self._encoding = threading.Lock()
@@ -228,8 +244,9 @@ class TransformersLLM:
         for job, (tokens, ended) in zip(jobs, written, strict=True):
             whole = self._local.tokenizer.decode(tokens, skip_special_tokens=True)
             text = min((whole.split(stop)[0] for stop in want.stop), key=len, default=whole)
-            finish = "stop" if ended or len(text) < len(whole) else "length"
-            yield job.key, Answer(self.version, self._usage(job, len(tokens)), text, finish)
+            cut_off = not ended and len(text) == len(whole)
+            usage = self._usage(job, len(tokens))
+            yield job.key, Answer(self.version, usage, text, "length" if cut_off else "stop")
 
     @staticmethod
     def _usage(job: _Job, output_tokens: int) -> Usage:
@@ -249,7 +266,11 @@ def _alike(request: Request) -> tuple[object, ...]:
 
 
 def open_transformers(
-    model: str, name: str, dtype: DType = "float32", device: str | None = None, batch_tokens: int | None = None
+    model: str,
+    name: str,
+    dtype: DType = "float32",
+    device: str | None = None,
+    batch_tokens: int | None = None,
 ) -> TransformersLLM:
     """Open a local folder, or a model of the hub (which is downloaded, or found in the cache).
 
@@ -274,7 +295,7 @@ def open_transformers(
 
 def _from_hub(model: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
     try:

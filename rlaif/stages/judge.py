@@ -104,8 +104,16 @@ def judge_file(
         index = folder.read_in(rows, judge, Selection(limit, sample, seed), strict)
         data_name = str(data) if is_path(data) else type(data).__name__
         columns_used = dict(columns.columns) if columns else None
-        folder.write_config({"data": data_name, "columns": columns_used, "limit": limit, "sample": sample,
-                             "ledger": str(ledger), "strict": strict})
+        folder.write_config(
+            {
+                "data": data_name,
+                "columns": columns_used,
+                "limit": limit,
+                "sample": sample,
+                "ledger": str(ledger),
+                "strict": strict,
+            }
+        )
         run = _Run(folder, judge, Ledger(ledger), index, progress)
         facts = {"stage": stage, "data": data_name, "data_sha256": _file_hash(data), "seed": seed}
         return run.finish(facts, out / f"{_FILES[stage]}.jsonl")
@@ -157,19 +165,20 @@ class _Run:
             self._store()
             seconds = time.monotonic() - started
             count, failures = self._folder.emit()
-            self._folder.write_manifest(
-                facts
-                | {
-                    "status": status,
-                    "started": at.isoformat(timespec="seconds"),
-                    "seconds": round(seconds, 3),
-                    "llm": self._judge.llm.name,
-                    "rows": asdict(self._index),
-                    "records": count,
-                    "failures": dict(sorted(failures.items())),
-                    "asked": asdict(self.totals),
-                }
-            )
+            invocation = {
+                "started": at.isoformat(timespec="seconds"),
+                "seconds": round(seconds, 3),
+                "status": status,
+                **asdict(self.totals),
+            }
+            result = {
+                "llm": self._judge.llm.name,
+                "status": status,
+                "rows": asdict(self._index),
+                "records": count,
+                "failures": dict(sorted(failures.items())),
+            }
+            self._folder.write_manifest(facts | result, invocation)
             self._ledger.close()
         return Summary(self._folder.path, records, count, failures, self._index, self.totals, seconds, status)
 

@@ -132,7 +132,11 @@ class RunFolder:
             draft.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def read_in(
-        self, rows: Iterable[tuple[str, Record | RowError]], labeler: Labeler, selection: Selection, strict: bool
+        self,
+        rows: Iterable[tuple[str, Record | RowError]],
+        labeler: Labeler,
+        selection: Selection,
+        strict: bool,
     ) -> Index:
         """Read the input into the folder.
 
@@ -249,14 +253,22 @@ class RunFolder:
             for (line,) in self._work.execute(query, (self._pass,)):
                 yield line
 
-    def write_manifest(self, facts: dict[str, Any]) -> None:
+    def write_manifest(self, facts: dict[str, Any], invocation: dict[str, Any]) -> None:
         """Write what a reader needs to know where the records come from.
 
         Args:
             facts: the stage's own part; versions and the commit are added.
+            invocation: what was done this time; those of earlier times stay in the list.
         """
-        with replacing(self.path / "manifest.json") as draft:
-            whole = {**facts, "versions": versions(), "commit": commit()}
+        path = self.path / "manifest.json"
+        earlier = json.loads(path.read_text(encoding="utf-8"))["invocations"] if path.exists() else []
+        with replacing(path) as draft:
+            whole = {
+                **facts,
+                "invocations": [*earlier, invocation],
+                "versions": versions(),
+                "commit": commit(),
+            }
             draft.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def close(self) -> None:
@@ -291,7 +303,8 @@ class _Taken:
             return
         if known is not None and known[2] == content:
             self.work.execute(
-                "UPDATE items SET pass = ?, position = ?, place = ? WHERE key = ?", (self.number, position, place, key)
+                "UPDATE items SET pass = ?, position = ?, place = ? WHERE key = ?",
+                (self.number, position, place, key),
             )
         else:
             self.work.execute(
