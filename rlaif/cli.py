@@ -384,11 +384,15 @@ def _print_summary(summary: "Summary") -> None:
     )
 
 
-def main() -> None:
-    """Run the command line: our errors in one line and exit code 2, a bug with its traceback."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line: our errors in one line and exit code 2, a bug with its traceback.
+
+    Args:
+        arguments: the words after `rlaif`; those of the process if None.
+    """
     warnings.showwarning = lambda message, *_: _say.print(f"warning: {message}", markup=False)
     try:
-        app()
+        app(arguments)
     except RlaifError as error:
         _say.print(f"error: {error}", markup=False)
         sys.exit(2)

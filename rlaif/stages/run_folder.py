@@ -99,12 +99,20 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             self._lock: IO[str] = (path / ".lock").open("w")
         try:
+            self._hold()
+            self._check_identity()
+            self._work = connect(path / "work.sqlite", _SCHEMA)
+        except BaseException:
+            self._lock.close()
+            raise
+        self._pass = 0
+
+    def _hold(self) -> None:
+        """The lock goes with the process, however it ends."""
+        try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunFolderError(f"{path}: another process is working in this run folder") from None
-        self._check_identity()
-        self._work = connect(path / "work.sqlite", _SCHEMA)
-        self._pass = 0
+            raise RunFolderError(f"{self.path}: another process is working in this run folder") from None
 
     def _check_identity(self) -> None:
         path = self.path / "config.yaml"
