@@ -36,7 +36,11 @@ HH = {
 
 def test_hh_dialogues_become_turns() -> None:
     comparison = first([HH])
-    assert [(turn.role, turn.content) for turn in comparison.query] == [("user", "a"), ("assistant", "b"), ("user", "c")]
+    assert [(turn.role, turn.content) for turn in comparison.query] == [
+        ("user", "a"),
+        ("assistant", "b"),
+        ("user", "c"),
+    ]
     assert winner(comparison) == "good"
 
 
@@ -59,7 +63,9 @@ def test_hh_faults_are_row_faults() -> None:
 
 
 def test_trl_rows_may_be_texts_or_messages_with_or_without_prompt() -> None:
-    question, good, bad = ({"role": r, "content": c} for r, c in [("user", "q"), ("assistant", "g"), ("assistant", "b")])
+    question, good, bad = (
+        {"role": r, "content": c} for r, c in [("user", "q"), ("assistant", "g"), ("assistant", "b")]
+    )
     for row in (
         {"prompt": "q", "chosen": "g", "rejected": "b"},
         {"prompt": [question], "chosen": [good], "rejected": [bad]},

@@ -12,7 +12,7 @@ import pytest
 from rlaif.errors import InputError, RowError, StorageError
 from rlaif.io import read_rows, write_lines, write_rows
 
-QUERY = [{"role": "user", "content": "Wie geht's?\n\"quoted\", and a comma"}]
+QUERY = [{"role": "user", "content": 'Wie geht\'s?\n"quoted", and a comma'}]
 ROWS: list[dict[str, Any]] = [
     {"id": str(n), "query": QUERY, "response_1": f"a{n}", "response_2": "b", "human_preference": n / 4}
     for n in range(5)

@@ -129,7 +129,11 @@ def test_a_users_own_folder_is_a_task(tmp_path: Path) -> None:
         ("sample.j2", None, r"sample\.j2: is missing; a task folder holds task\.yaml"),
         ("task.yaml", None, r"task\.yaml: is missing"),
         ("sample.j2", "User: {{ query }}\nR1 - {{ response_1 }}", r"never uses \{\{ response_2 \}\}"),
-        ("sample.j2", "{{ query }} {{ response_1 }} {{ respons_2 }}", "respons_2 is not a variable .* did you mean response_2"),
+        (
+            "sample.j2",
+            "{{ query }} {{ response_1 }} {{ respons_2 }}",
+            "respons_2 is not a variable .* did you mean response_2",
+        ),
         ("ending.j2", "{{ query }}", "query is not a variable of this part; this part has no variables"),
         ("sample.j2", "a\n{% for x in query %}", r"sample\.j2:2: "),
         (

@@ -84,9 +84,9 @@ class PreferenceLabeler:
         """Everything that can change a label, apart from the item itself."""
         return {
             "task": self.task.name,
-            "prompts_sha256": self.prompter.sha256,
-            "llm": dict(self.llm.identity),
             "settings": self.config.model_dump(),
+            "llm": dict(self.llm.identity),
+            "prompts_sha256": self.prompter.sha256,
         }
 
     def check(self, item: Comparison) -> None:

@@ -74,9 +74,9 @@ class Scorer:
         """Everything that can change a score, apart from the item itself."""
         return {
             "task": self.task.name,
-            "prompts_sha256": self.prompter.sha256,
-            "llm": dict(self.llm.identity),
             "settings": self.config.model_dump(),
+            "llm": dict(self.llm.identity),
+            "prompts_sha256": self.prompter.sha256,
         }
 
     def check(self, item: Response) -> None:

@@ -126,7 +126,7 @@ class RunFolder:
                     f"{self.path}: holds another run ({name} was {theirs!r} there and is {mine!r} now); "
                     "choose another --out (answers are shared through the ledger)"
                 )
-        elif any(entry.name != ".lock" for entry in self.path.iterdir()):
+        elif any(not entry.name.startswith((".lock", "work.sqlite")) for entry in self.path.iterdir()):
             raise RunFolderError(f"{self.path}: is not empty and holds no run; choose another --out")
 
     def write_config(self, operation: dict[str, Any]) -> None:

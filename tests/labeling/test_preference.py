@@ -167,7 +167,9 @@ def test_a_response_of_a_megabyte_is_too_long_when_the_query_is_gone(tmp_path: P
     assert "without any of the query" in failure.detail
 
 
-ROWS = [{**PAIR, "id": str(n), "topic": "t"} for n in range(5)] + [{**PAIR, "id": "bad", "topic": "t", "response_1": ""}]
+ROWS = [{**PAIR, "id": str(n), "topic": "t"} for n in range(5)] + [
+    {**PAIR, "id": "bad", "topic": "t", "response_1": ""}
+]
 
 
 def test_a_list_comes_back_as_a_list_in_its_order() -> None:

@@ -60,9 +60,11 @@ def killed_and_clean(tmp_path: Path, kills: int, n: int, seed: int) -> None:
             assert process.wait() == -signal.SIGKILL
             for name in FILES:
                 # Files of a killed run are whole or absent.
-                assert all(json.loads(line) for line in (broken / name).read_text().splitlines()) if (
-                    broken / name
-                ).exists() else True
+                assert (
+                    all(json.loads(line) for line in (broken / name).read_text().splitlines())
+                    if (broken / name).exists()
+                    else True
+                )
         again = lines(log)
         assert len(set(again)) == len(again)
         assert not known & set(again), "a stored exchange was asked again"

@@ -1,0 +1,39 @@
+"""What all benchmarks share: the machine's description and a dated file of results."""
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory and the versions that matter."""
+    names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
+    found = {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "memory_gb": memory >> 20}
+    found["python"] = platform.python_version()
+    for package in ("torch", "transformers", "pydantic"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def write(name: str, facts: dict[str, Any]) -> None:
+    """Print the facts and write them, dated, with the machine."""
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    whole = {"benchmark": name, "date": day, "machine": machine(), **facts}
+    text = json.dumps(whole, indent=2)
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{day}-{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,105 @@
+"""Who may import whom, what is loaded when, and the public names."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rlaif
+
+ROOT = Path(rlaif.__file__).parent
+LEAVES = {"errors", "statistics", "records", "rewards", "progress", "pocket.paths"}
+EDGE = LEAVES | {"io", "config", "conventions"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "progress": set(),
+    "records": {"errors"},
+    "pocket": {"errors", "pocket"},
+    "generation": {"errors"},
+    "io": LEAVES,
+    "config": LEAVES,
+    "conventions": LEAVES | {"io"},
+    "prompting": EDGE,
+    "llm": EDGE | {"generation", "llm", "prompting"},
+    "labeling": EDGE | {"prompting", "llm", "labeling"},
+    "constitution": EDGE | {"prompting", "llm", "labeling", "constitution"},
+    "evaluation": EDGE | {"prompting", "llm", "labeling", "evaluation"},
+    "training": EDGE | {"generation", "training"},
+}
+MAY_IMPORT_TORCH = {"generation", "llm.transformers", "llm.vllm"}
+SDKS = {"openai", "anthropic", "vllm", "ray", "psycopg"}
+
+
+def modules() -> list[tuple[str, ast.Module]]:
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found.append((name, ast.parse(path.read_text())))
+    return found
+
+
+def imported(tree: ast.AST) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def within(name: str, rooms: set[str]) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+def test_rooms_import_only_what_the_design_allows() -> None:
+    checked = 0
+    for name, tree in modules():
+        room = name.split(".")[0]
+        if room in ("__init__", "cli", "stages"):
+            continue
+        for other in imported(tree):
+            if other.startswith("rlaif."):
+                checked += 1
+                assert within(other.removeprefix("rlaif."), ALLOWED[room]), f"{name} imports {other}"
+    assert checked > 50
+
+
+def test_torch_and_sdks_are_imported_only_where_they_may() -> None:
+    for name, tree in modules():
+        everywhere = {other.split(".")[0] for other in imported(tree)}
+        at_top = {other.split(".")[0] for node in tree.body for other in imported(node)}
+        if not within(name, MAY_IMPORT_TORCH | {"training"}):
+            assert not everywhere & {"torch", "transformers"}, name
+        assert not at_top & SDKS, name
+
+
+def loaded_after(code: str) -> set[str]:
+    program = f"{code}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rlaif",
+        "import rlaif.cli",
+        "import rlaif; rlaif.PreferenceLabeler('helpfulness', llm='scripted:hashed').label([])",
+    ],
+)
+def test_torch_and_pandas_are_loaded_only_when_needed(code: str) -> None:
+    assert not loaded_after(code) & {"torch", "transformers", "pandas", "datasets", "pyarrow", "scipy"}
+
+
+def test_public_names_are_all_there() -> None:
+    assert rlaif.__all__ == [
+        "Comparison", "Failure", "Preference", "PreferenceLabeler", "Ranker", "Ranking", "Response", "Sample", "Score",
+        "Scorer", "ScriptedLLM", "Turn", "export", "judge_file", "open_llm",
+    ]  # fmt: skip
+    for name in rlaif.__all__:
+        assert getattr(rlaif, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        rlaif.nothing  # noqa: B018
