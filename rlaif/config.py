@@ -1,10 +1,8 @@
-"""Settings: YAML files, dotted overrides and keyword arguments become frozen configs, with errors one can act on."""
+"""Settings become frozen configs, with errors one can act on."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rlaif.errors import ConfigError, did_you_mean
@@ -53,37 +51,3 @@ def _fields(config: type[BaseModel], sections: Sequence[int | str]) -> list[str]
             return []
         config = annotation
     return list(config.model_fields)
-
-
-def load(config: type[ConfigT], path: Path | None, overrides: Mapping[str, Any]) -> ConfigT:
-    """Read a YAML file and put overrides on top.
-
-    Args:
-        config: the config's class.
-        path: the file; None for the defaults.
-        overrides: dotted names and values, such as {"labeling.exemplars": 2}; None values are left out.
-
-    Raises:
-        ConfigError: the file cannot be read, or a setting is wrong.
-    """
-    settings: dict[str, Any] = {}
-    if path is not None:
-        try:
-            settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read ({error})") from error
-        if not isinstance(settings, dict):
-            raise ConfigError(f"{path}: must hold settings by name")
-    for name, value in overrides.items():
-        if value is not None:
-            _put(settings, name.split("."), value)
-    return build(config, settings, str(path) if path is not None else "settings")
-
-
-def _put(settings: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for section in path[:-1]:
-        inner = settings.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{section} is a setting, no section")
-        settings = inner
-    settings[path[-1]] = value

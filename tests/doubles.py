@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rlaif.llm.base import Choose, NoAnswer, Request
-from rlaif.llm.scripted import ScriptedLLM
 from rlaif.llm.run import Runner
+from rlaif.llm.scripted import ScriptedLLM
 
 PAIR: dict[str, Any] = {"id": "p", "query": "Q?", "response_1": "good", "response_2": "bad"}
 

@@ -66,7 +66,7 @@ def test_columns_that_only_later_rows_have_are_written(tmp_path: Path) -> None:
 
 def test_a_column_of_two_types_is_an_error_that_names_a_way_out(tmp_path: Path) -> None:
     rows = [{"query": "text"}, {"query": [{"role": "user"}]}]
-    with pytest.raises(InputError, match="several types .* write JSONL"):
+    with pytest.raises(InputError, match=r"several types .* write JSONL"):
         write_rows(tmp_path / "a.parquet", lambda: iter(rows))
     assert list(tmp_path.iterdir()) == []
 

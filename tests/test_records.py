@@ -5,8 +5,17 @@ from typing import Any
 import pytest
 
 from rlaif.errors import RowError
-from rlaif.records import Comparison, Preference, Response, Sample, Turn, check_comparison, check_response, parse
-from rlaif.records import check_sample
+from rlaif.records import (
+    Comparison,
+    Preference,
+    Response,
+    Sample,
+    Turn,
+    check_comparison,
+    check_response,
+    check_sample,
+    parse,
+)
 
 ROW: dict[str, Any] = {"query": "Hi", "response_1": "a", "response_2": "b"}
 

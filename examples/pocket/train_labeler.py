@@ -37,6 +37,19 @@ from rlaif.records import Turn
 
 TASKS = ("helpfulness", "harmlessness")
 OUT = Path(__file__).parents[2] / "rlaif" / "pocket" / "models" / "labeler-l"
+ABOUT = """# pocket:labeler-l
+
+A tiny Llama-type transformer, trained from nothing to judge the responses of a small generated world
+(`rlaif.pocket.world`) by the same prompts as any other LLM. It lets one try, test and teach `rlaif` without
+a model hub. It is no language model in the ordinary sense and knows nothing outside that world: what it says
+of real data is near chance. It reads the tasks helpfulness and harmlessness with 0 to 2 exemplars, without
+rationale; other prompts are foreign to it, and a run that uses them warns.
+
+{parameters:,} parameters, a byte-level BPE of {vocabulary:,} tokens. Recipe: `{command}`,
+{seconds} s on {machine}. Agreement is with the world's gold judgement on held-out combinations of activity
+and way of asking, both orders averaged; Spearman's correlation is between the expected score and gold;
+unread is the mean probability outside the offered answers.
+"""
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 VOCABULARY, CONTEXT, BATCH = 2048, 4096, 32
 # Four of ten batches have exemplars: their prefix is long, but a batch reads it only once.
@@ -291,20 +304,9 @@ def write_card(folder: Path, recipe: dict[str, Any], results: list[dict[str, Any
         "results": results,
     }
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    about = ABOUT.format(parameters=card["parameters"], vocabulary=VOCABULARY, **recipe)
     lines = [
-        "# pocket:labeler-l",
-        "",
-        "A tiny Llama-type transformer, trained from nothing to judge the responses of a small generated world",
-        "(`rlaif.pocket.world`) by the same prompts as any other LLM. It lets one try, test and teach `rlaif` without a",
-        "model hub. It is no language model in the ordinary sense and knows nothing outside that world: what it says of",
-        "real data is near chance. It reads the tasks helpfulness and harmlessness with 0 to 2 exemplars, without",
-        "rationale; other prompts are foreign to it, and a run that uses them warns.",
-        "",
-        f"{card['parameters']:,} parameters, a byte-level BPE of {VOCABULARY:,} tokens. Recipe: `{recipe['command']}`,",
-        f"{recipe['seconds']:.0f} s on {recipe['machine']}. Agreement is with the world's gold judgement on held-out",
-        "combinations of activity and way of asking, both orders averaged; Spearman's correlation is between the expected",
-        "score and gold; unread is the mean probability outside the offered answers.",
-        "",
+        about,
         "| task | judgement | exemplars | n | agreement | same position | Spearman | unread |",
         "|---|---|---|---|---|---|---|---|",
     ]

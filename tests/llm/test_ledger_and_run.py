@@ -145,8 +145,9 @@ def test_items_are_drawn_only_as_fast_as_they_are_used() -> None:
 
     def items() -> Any:
         nonlocal drawn
-        for drawn in range(10_000):
-            yield drawn
+        for number in range(10_000):
+            drawn = number
+            yield number
 
     async def judge(item: int) -> int:
         return item

@@ -1,0 +1,111 @@
+"""The wheel works elsewhere, and the README says what is true."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rlaif.pocket.paths import model_folder
+from rlaif.pocket.world import comparisons
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built by the build backend that pyproject.toml names."""
+    folder = tmp_path_factory.mktemp("dist")
+    words = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(words, check=True, capture_output=True)
+    (sdist,) = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        assert [name for name in archive.getnames() if "/outputs/" in name and not name.endswith(".gitkeep")] == []
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def test_the_wheel_labels_in_another_folder(wheel: Path, tmp_path: Path) -> None:
+    site, work = tmp_path / "site", tmp_path / "work"
+    work.mkdir()
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
+    subprocess.run(pip, check=True)
+    assert (site / "rlaif" / "constitutions").is_dir()
+    rows = comparisons(5, task="harmlessness", split="heldout", seed=0)
+    (work / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # The installed package shadows the checkout's; -P keeps the current folder off the path.
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    words = [sys.executable, "-P", "-m", "rlaif", "label", "pairs.jsonl", "--task", "harmlessness", "--out", "run"]
+    done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len((work / "run" / "preferences.jsonl").read_text().splitlines()) == 5
+    where = [sys.executable, "-P", "-c", "import rlaif; print(rlaif.__file__)"]
+    assert str(site) in subprocess.run(where, cwd=work, env=environment, capture_output=True, text=True).stdout
+
+
+def test_the_wheel_holds_what_it_should_and_no_more(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for part in (
+        "rlaif/prompts/helpfulness/sample.j2",
+        "rlaif/pocket/models/labeler-l/model.safetensors",
+        "rlaif/py.typed",
+    ):
+        assert part in names
+    assert not [name for name in names if name.startswith(("tests", "benchmarks", "outputs", "examples"))]
+    assert wheel.stat().st_size < 25e6
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_readmes_python_runs(code: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_readmes_commands_run(tmp_path: Path) -> None:
+    pair = {"query": "How do I boil an egg?", "response_1": "Eight minutes.", "response_2": "Go away."}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
+    (tmp_path / "samples.jsonl").write_text(json.dumps({"query": "Q?", "responses": ["a", "b", "c"]}) + "\n")
+    (tmp_path / "data.csv").write_text("prompt,a,b,label\nQ?,x,y,0.5\n")
+    (tmp_path / "letters.csv").write_text("prompt,a,b,label\nQ?,x,y,A\nQ?,x,z,tie\n")
+    (tmp_path / "mapping.yaml").write_text(blocks("yaml")[0])
+    lines = [line.split("#")[0].split() for block in blocks("sh") for line in block.splitlines()]
+    commands = [words for words in lines if words[:1] == ["rlaif"]]
+    assert len(commands) == 7
+    model = f"transformers:{model_folder('labeler-l')}"
+    for words in commands:
+        words = [model if word.startswith("transformers:") else word for word in words]
+        done = subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+    labels = [json.loads(line) for line in (tmp_path / "outputs/letters/preferences.jsonl").read_text().splitlines()]
+    assert [one["human_preference"] for one in labels] == [1.0, 0.5]
+
+
+def test_no_path_of_one_machine_is_in_tracked_files() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert len(listed) > 50
+    for name in listed:
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".toml", ".yaml", ".json", ".txt", ".j2", ""):
+            assert str(ROOT.parent) + "/" not in path.read_text(encoding="utf-8", errors="replace"), name
