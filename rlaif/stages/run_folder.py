@@ -33,9 +33,9 @@ from rlaif.records import Failure, Record
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
-    key TEXT PRIMARY KEY, pass INTEGER NOT NULL, position INTEGER NOT NULL, place TEXT NOT NULL,
+    key TEXT NOT NULL UNIQUE, pass INTEGER NOT NULL, position INTEGER NOT NULL, place TEXT NOT NULL,
     content BLOB NOT NULL, item TEXT, record TEXT, failure TEXT
-) WITHOUT ROWID;
+);
 CREATE INDEX IF NOT EXISTS by_position ON items (pass, position);
 """
 _PAGE = 1000
