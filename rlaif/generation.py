@@ -8,6 +8,7 @@ through the model once, and its keys and values serve every batch after it.
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,7 +135,8 @@ class Encoder:
         specials = {token.content for token in tokenizer.added_tokens_decoder.values()} | set(
             tokenizer.all_special_tokens
         )
-        self._controls = sorted((token for token in specials if token), key=len, reverse=True)
+        spelled = sorted((token for token in specials if len(token) > 1), key=len, reverse=True)
+        self._controls = re.compile("|".join(map(re.escape, spelled))) if spelled else None
         self._start = [tokenizer.bos_token_id] if self._adds_bos() else []
         # SentencePiece tokenizers put a space before every text; behind an anchor they do not.
         pieces = tokenizer.convert_ids_to_tokens(self._plain("a"))
@@ -157,20 +159,21 @@ class Encoder:
         Returns:
             Its token ids.
         """
-        if not text:
-            return []
-        cut = self._cut_control(text)
-        if cut is not None:
-            return self.text(text[:cut]) + self.text(text[cut:])
+        found: list[int] = []
+        start = 0
+        while start < len(text):
+            # Cut behind its first character, a control token falls apart; the search goes on from there.
+            control = self._controls.search(text, start) if self._controls else None
+            end = control.start() + 1 if control else len(text)
+            found += self._piece(text[start:end])
+            start = end
+        return found
+
+    def _piece(self, text: str) -> list[int]:
         if not self._anchor:
             return self._plain(text)
         whole, anchor = self._plain(self._anchor + text), self._anchor_ids
         return whole[len(anchor) :] if whole[: len(anchor)] == anchor else self._plain(text)
-
-    def _cut_control(self, text: str) -> int | None:
-        """Where to cut so that the first control token spelled in the text falls apart."""
-        found = [(text.find(control), control) for control in self._controls if len(control) > 1 and control in text]
-        return min(found)[0] + 1 if found else None
 
     def prompt(
         self, messages: Sequence[tuple[str, str]], continuation: str, shared_characters: int
@@ -460,10 +463,11 @@ def generate(
     )
     ends = model.generation_config.eos_token_id
     stops = set(ends if isinstance(ends, list) else [ends] if ends is not None else [])
-    return [_until_end(row[ids.shape[1] :].tolist(), stops, max_tokens) for row in output]
+    return [_until_end(row[ids.shape[1] :].tolist(), stops | {pad}, max_tokens) for row in output]
 
 
 def _until_end(tokens: list[int], ends: set[int], max_tokens: int) -> Continuation:
+    """Cut at the end token, or at the padding behind a stop text; either is a text that ended by itself."""
     for place, token in enumerate(tokens):
         if token in ends:
             return Continuation(tokens[:place], ended=True)

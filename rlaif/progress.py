@@ -9,21 +9,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-_LINE_EVERY_S = 10.0
-
 
 class Progress:
     """Done, rate, time left, failures by kind and tokens, on standard error."""
 
-    def __init__(self, title: str, total: int | None, show: bool | None = None) -> None:
+    def __init__(self, title: str, total: int | None, show: bool = True, line_every_s: float = 10.0) -> None:
         """Prepare; `with` starts it.
 
         Args:
             title: what is being done.
             total: how many items there are; None if not known.
-            show: None shows it always on the command line's terms; False never.
+            show: whether anything is shown.
+            line_every_s: how often a plain line is printed where there is no terminal.
         """
-        self._title, self._total, self._show = title, total, show is not False
+        self._title, self._total, self._show, self._line_every_s = title, total, show, line_every_s
+        self._tokens = 0
         self._console = Console(stderr=True)
         self._live = self._console.is_terminal and self._show
         self._failures: Counter[str] = Counter()
@@ -66,10 +66,10 @@ class Progress:
         self._tokens = tokens
         now = time.monotonic()
         if self._live:
-            if now - self._line > 0.25:
+            if now - self._line > 0.25 or self.done == self._total:
                 self._line = now
                 self._refresh()
-        elif self._show and now - self._line > _LINE_EVERY_S:
+        elif self._show and now - self._line > self._line_every_s:
             self._line = now
             rate = self.done / (now - self._started)
             left = f", {(self._total - self.done) / rate:.0f} s left" if self._total else ""
@@ -79,8 +79,6 @@ class Progress:
                 file=sys.stderr,
                 flush=True,
             )
-
-    _tokens = 0
 
     def _notes(self) -> str:
         failures = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self._failures.items()))

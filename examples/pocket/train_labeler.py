@@ -185,7 +185,7 @@ def train(
     Args:
         steps: batches of 32 rows.
         seed: of weights, data and everything else.
-        out: the folder to save to; it appears only when all is done.
+        out: the folder to save to, when all is done; each of its files appears whole.
         hidden: the model's width, a multiple of 32.
         layers: its depth.
         rate: the highest learning rate.
@@ -240,6 +240,7 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path)
         tokenizer.save_pretrained(draft)
         (Path(draft) / "generation_config.json").unlink(missing_ok=True)
         for path in Path(draft).iterdir():
+            path.chmod(0o644)
             path.replace(out / path.name)
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
+import math
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +171,11 @@ class TransformersLLM:
     def _plan(self, keyed: Sequence[tuple[str, Request]]) -> list[list[_Job]]:
         """Requests of one kind and prefix go together, in batches of like length."""
         jobs = [_Job(key, request, *self._encode(request)) for key, request in keyed]
+        groups: defaultdict[tuple[object, ...], list[_Job]] = defaultdict(list)
+        for job in jobs:
+            groups[job.prefix, _alike(job.request)].append(job)
         batches: list[list[_Job]] = []
-
-        def kind(job: _Job) -> str:
-            return repr((job.prefix, _alike(job.request)))
-
-        for _, group in groupby(sorted(jobs, key=kind), kind):
-            alike = list(group)
+        for alike in groups.values():
             lengths = [len(job.row) for job in alike]
             for indices in generation.by_length(lengths, len(alike[0].prefix), self._batch_tokens):
                 batches.append([alike[index] for index in indices])
@@ -230,21 +228,24 @@ class TransformersLLM:
 
     def _generate(self, jobs: list[_Job], prefix: Prefix, want: Generate) -> Iterator[tuple[str, Outcome]]:
         wants = [job.request.want for job in jobs if isinstance(job.request.want, Generate)]
-        longest = max(len(job.row) for job in jobs) + len(prefix.tokens)
-        room = want.max_tokens if self._context is None else min(want.max_tokens, self._context - longest)
+        # Each text has the room that its own prompt leaves, whatever its neighbours.
+        context = self._context or math.inf
+        rooms = [int(min(want.max_tokens, context - len(prefix.tokens) - len(job.row))) for job in jobs]
         written = generation.generate(
             self._local,
             prefix,
             [job.row for job in jobs],
-            room,
+            max(rooms),
             [one.temperature for one in wants],
             [one.seed for one in wants],
             want.stop,
         )
-        for job, (tokens, ended) in zip(jobs, written, strict=True):
+        for job, room, (tokens, ended) in zip(jobs, rooms, written, strict=True):
+            cut_off = len(tokens) > room or not ended
+            tokens = tokens[:room]
             whole = self._local.tokenizer.decode(tokens, skip_special_tokens=True)
             text = min((whole.split(stop)[0] for stop in want.stop), key=len, default=whole)
-            cut_off = not ended and len(text) == len(whole)
+            cut_off = cut_off and len(text) == len(whole)
             usage = self._usage(job, len(tokens))
             yield job.key, Answer(self.version, usage, text, "length" if cut_off else "stop")
 
