@@ -159,6 +159,31 @@ def test_a_long_dialogue_loses_its_oldest_turns_the_same_in_both_orders(tmp_path
     assert first_prompts > 1024
 
 
+@pytest.mark.parametrize("rationale", [False, True])
+def test_whatever_its_length_a_dialogue_is_cut_to_leave_room_for_the_answer(rationale: bool) -> None:
+    context, tokens = 700, 300 if rationale else 0
+    asked: list[int] = []
+
+    def script(request: Request) -> Any:
+        asked.append(llm.count_tokens(request))
+        return "" if isinstance(request.want, Generate) else {"1": 0.5, "2": 0.5}
+
+    able = Capabilities(exact=True, continues=True, context_tokens=context)
+    llm = scripted(script, capabilities=able)
+    labeler = PreferenceLabeler("helpfulness", llm, rationale=rationale, max_rationale_tokens=300)
+    dropped = set()
+    for words in range(1, 120):
+        turns = [{"role": "user", "content": "word " * words} for _ in range(9)]
+        label = judge(labeler, parse(Comparison, {**PAIR, "query": turns}))
+        dropped.add(label.dropped_turns)
+        # The longest prompt leaves room, and one turn more would not.
+        assert max(asked) + tokens <= context - 8
+        if label.dropped_turns:
+            assert max(asked) + tokens + 2 * words + 9 > context - 8
+        asked.clear()
+    assert len(dropped) > 4
+
+
 def test_a_response_of_a_megabyte_is_too_long_when_the_query_is_gone(tmp_path: Path) -> None:
     llm = TransformersLLM(make_model(tmp_path, context=1024))
     labeler = PreferenceLabeler("helpfulness", llm)
