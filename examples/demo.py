@@ -13,7 +13,8 @@ from typing import Any
 
 from rlaif.pocket.world import comparisons
 
-OUT = Path(__file__).parents[1] / "outputs"
+ROOT = Path(__file__).parents[1]
+OUT = Path("outputs")
 ROWS = 300
 
 
@@ -21,12 +22,12 @@ def main() -> None:
     """Write the comparisons, run the command, read its labels."""
     data = OUT / "demo-comparisons.jsonl"
     rows = comparisons(ROWS, task="harmlessness", split="heldout", seed=2026)
-    data.parent.mkdir(exist_ok=True)
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (ROOT / OUT).mkdir(exist_ok=True)
+    (ROOT / data).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     words = ["label", str(data), "--task", "harmlessness", "--llm", "pocket:labeler-l", "--out", str(OUT / "demo")]
-    print("$ rlaif", *(word.replace(f"{OUT.parent}/", "") for word in words), flush=True)
-    subprocess.run([sys.executable, "-m", "rlaif", *words], check=True)
-    labels = [json.loads(line) for line in (OUT / "demo" / "preferences.jsonl").read_text().splitlines()]
+    print("$ rlaif", *words, flush=True)
+    subprocess.run([sys.executable, "-m", "rlaif", *words], check=True, cwd=ROOT)
+    labels = [json.loads(line) for line in (ROOT / OUT / "demo" / "preferences.jsonl").read_text().splitlines()]
     report(labels)
 
 

@@ -102,6 +102,15 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     assert [one["human_preference"] for one in labels] == [1.0, 0.5]
 
 
+def test_the_demo_shows_agreement_and_three_labels() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "examples" / "demo.py")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"agreement with gold +(\.\d+|\d\.\d+) \(n = 300;", done.stdout)
+    assert found is not None
+    assert float(found[1]) > 0.8
+    assert done.stdout.count("    query ") == 3
+
+
 def test_no_path_of_one_machine_is_in_tracked_files() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert len(listed) > 50
