@@ -16,7 +16,7 @@ import torch
 from report import write
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rlaif import generation
+from rlaif import encoding, generation
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.llm.run import Runner, in_parallel
 from rlaif.llm.transformers import TransformersLLM
@@ -31,7 +31,7 @@ PAIRS, RUNS, EXEMPLARS = 96, 5, 4
 def make_model(folder: Path) -> None:
     """A random Llama with the bundled tokenizer."""
     torch.manual_seed(0)
-    tokenizer = generation.load_tokenizer(model_folder("labeler-l"))
+    tokenizer = encoding.load_tokenizer(model_folder("labeler-l"))
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=256,
@@ -77,8 +77,8 @@ def main() -> None:
     prompter = Prompter(load_task("helpfulness"), "preference", exemplars=EXEMPLARS)
     with tempfile.TemporaryDirectory() as folder:
         make_model(Path(folder))
-        local = generation.LocalModel(generation.load_model(Path(folder)), generation.load_tokenizer(Path(folder)))
-        encoder = generation.Encoder(local.tokenizer)
+        local = generation.LocalModel(generation.load_model(Path(folder)), encoding.load_tokenizer(Path(folder)))
+        encoder = encoding.Encoder(local.tokenizer)
         prompts = []
         for item in items:
             for texts in ((item.response_1, item.response_2), (item.response_2, item.response_1)):

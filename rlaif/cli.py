@@ -325,7 +325,7 @@ def _open(llm: str, task: str, dtype: str, device: str | None, batch_tokens: int
 
 
 def _columns(first: str | None, more: list[str] | None) -> Any:
-    from rlaif.conventions import ColumnMap
+    from rlaif.columns import ColumnMap
 
     if first is None:
         if more:

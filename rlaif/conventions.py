@@ -16,13 +16,10 @@ seeded coin, and `human_preference` keeps who won.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, assert_never, get_args
 
-import yaml
-
+from rlaif.columns import ColumnMap
 from rlaif.errors import InputError, RowError, did_you_mean
 from rlaif.io import Row, read_rows
 from rlaif.records import Comparison, RecordT, Response, Sample, content_id, parse
@@ -38,86 +35,6 @@ _COLUMNS: dict[_NamedFormat, tuple[str, ...]] = {
     "trl": ("chosen", "rejected"),
     "hh-rlhf": ("chosen", "rejected"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnMap:
-    """Which of the input's columns holds each of our fields, and what their values mean.
-
-    Attributes:
-        columns: our field → the input's column.
-        values: our field → {the input's value, as text: ours}, for example {"human_preference": {"A": 1}}.
-    """
-
-    columns: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @classmethod
-    def from_words(cls, words: Sequence[str]) -> "ColumnMap":
-        """Read `query=prompt response_1=a`, or the name of one YAML file.
-
-        Args:
-            words: the command line's words.
-
-        Raises:
-            InputError: a word is no pair, the file is missing, or the field is not one of ours.
-        """
-        if len(words) == 1 and words[0].endswith((".yaml", ".yml")):
-            return cls._from_yaml(Path(words[0]))
-        pairs = [word.partition("=") for word in words]
-        for word, (ours, _, theirs) in zip(words, pairs, strict=True):
-            if not ours or not theirs:
-                raise InputError(f"--map {word}: write field=column, for example query=prompt, or name a YAML file")
-        return cls({ours: theirs for ours, _, theirs in pairs})._checked("--map")
-
-    @classmethod
-    def from_mapping(cls, columns: Mapping[str, str]) -> "ColumnMap":
-        """Take our field → the data's column as a mapping.
-
-        Args:
-            columns: for example {"query": "prompt"}.
-
-        Raises:
-            InputError: a field is not one of ours.
-        """
-        return cls(dict(columns))._checked("columns")
-
-    @classmethod
-    def _from_yaml(cls, path: Path) -> "ColumnMap":
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: no such file") from error
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: is not YAML ({error})") from error
-        shape = "columns: {query: prompt, …}, and optionally values: {human_preference: {A: 1, B: 0}}"
-        if not isinstance(content, dict) or not set(content) <= {"columns", "values"}:
-            raise InputError(f"{path}: a column map is {shape}")
-        columns, values = content.get("columns") or {}, content.get("values") or {}
-        if not isinstance(columns, dict) or not all(isinstance(value, dict) for value in values.values()):
-            raise InputError(f"{path}: a column map is {shape}")
-        meanings = {ours: {str(theirs): mine for theirs, mine in value.items()} for ours, value in values.items()}
-        return cls(columns, meanings)._checked(str(path))
-
-    def _checked(self, where: str) -> "ColumnMap":
-        known = {*Comparison.model_fields, "response", "responses"}
-        for ours in {**self.columns, **self.values}:
-            if ours not in known:
-                raise InputError(f"{where}: {ours} is not a field of ours{did_you_mean(ours, known)}")
-        return self
-
-    def apply(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Rename the mapped columns of one row and translate their values; others stay."""
-        taken = set(self.columns.values())
-        row = {name: value for name, value in fields.items() if name not in taken}
-        row |= {ours: fields[theirs] for ours, theirs in self.columns.items() if theirs in fields}
-        for ours, meaning in self.values.items():
-            if row.get(ours) is not None:
-                if str(row[ours]) not in meaning:
-                    known = ", ".join(meaning)
-                    raise RowError(f"{ours} is {row[ours]!r}; the column map knows {known}")
-                row[ours] = meaning[str(row[ours])]
-        return row
 
 
 def read_comparisons(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from conftest import real_data
 
-from rlaif.conventions import ColumnMap, Format, read_comparisons, read_responses, read_samples
+from rlaif.columns import ColumnMap
+from rlaif.conventions import Format, read_comparisons, read_responses, read_samples
 from rlaif.errors import InputError, RowError
 from rlaif.records import Comparison, check_comparison
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlaif import generation
+from rlaif import encoding, generation
+from rlaif.encoding import Encoder
 from rlaif.errors import ModelError
-from rlaif.generation import Encoder, LocalModel
+from rlaif.generation import LocalModel
 from rlaif.llm.base import Chain
 from rlaif.llm.reading import read_exact
 
@@ -16,7 +17,7 @@ SCORES = [str(score) for score in range(1, 11)]
 
 
 def open_local(folder: Path) -> tuple[LocalModel, Encoder]:
-    tokenizer = generation.load_tokenizer(folder)
+    tokenizer = encoding.load_tokenizer(folder)
     return LocalModel(generation.load_model(folder), tokenizer), Encoder(tokenizer)
 
 

@@ -11,24 +11,26 @@ import rlaif
 
 ROOT = Path(rlaif.__file__).parent
 LEAVES = {"errors", "statistics", "records", "rewards", "progress", "pocket.paths"}
-EDGE = LEAVES | {"io", "config", "conventions"}
+EDGE = LEAVES | {"io", "config", "columns", "conventions"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "records": {"errors"},
     "pocket": {"errors", "pocket"},
+    "encoding": {"errors"},
     "generation": {"errors"},
     "io": LEAVES,
     "config": LEAVES,
-    "conventions": LEAVES | {"io"},
+    "columns": LEAVES,
+    "conventions": LEAVES | {"columns", "io"},
     "prompting": EDGE,
-    "llm": EDGE | {"generation", "llm", "prompting"},
+    "llm": EDGE | {"encoding", "generation", "llm", "prompting"},
     "labeling": EDGE | {"prompting", "llm", "labeling"},
     "constitution": EDGE | {"prompting", "llm", "labeling", "constitution"},
     "evaluation": EDGE | {"prompting", "llm", "labeling", "evaluation"},
-    "training": EDGE | {"generation", "training"},
+    "training": EDGE | {"encoding", "generation", "training"},
 }
-MAY_IMPORT_TORCH = {"generation", "llm.transformers", "llm.vllm"}
+MAY_IMPORT_TORCH = {"encoding", "generation", "llm.transformers", "llm.vllm"}
 SDKS = {"openai", "anthropic", "vllm", "ray", "psycopg"}
 
 

@@ -27,7 +27,8 @@ from torch.nn.functional import cross_entropy
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from rlaif.generation import Encoder, left_pad
+from rlaif.encoding import Encoder
+from rlaif.generation import left_pad
 from rlaif.llm.base import Answer, Choose, Outcome, Request
 from rlaif.llm.reading import read_exact
 from rlaif.llm.transformers import TransformersLLM

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from rlaif.columns import ColumnMap
 from rlaif.config import build
-from rlaif.conventions import ColumnMap, Format, read_comparisons
+from rlaif.conventions import Format, read_comparisons
 from rlaif.labeling.tables import judge_data
 from rlaif.labeling.verdict import (
     NoVerdict,

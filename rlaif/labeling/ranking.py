@@ -6,7 +6,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from rlaif.conventions import ColumnMap, read_samples
+from rlaif.columns import ColumnMap
+from rlaif.conventions import read_samples
 from rlaif.errors import ConfigError
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.tables import judge_data

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rlaif.columns import ColumnMap
 from rlaif.config import build
-from rlaif.conventions import ColumnMap, Format, read_responses
+from rlaif.conventions import Format, read_responses
 from rlaif.labeling.tables import judge_data
 from rlaif.labeling.verdict import NoVerdict, VerdictConfig, check_capabilities, fit, verdict
 from rlaif.llm.base import LLM

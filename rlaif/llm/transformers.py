@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from rlaif import generation
+from rlaif import encoding, generation
+from rlaif.encoding import Encoder
 from rlaif.errors import CapabilityError, ModelError
-from rlaif.generation import Encoder, LocalModel, Prefix
+from rlaif.generation import LocalModel, Prefix
 from rlaif.llm.base import (
     Answer,
     Capabilities,
@@ -93,11 +94,11 @@ class TransformersLLM:
     @cached_property
     def _local(self) -> LocalModel:
         model = generation.load_model(self._folder, self._dtype, self._device)
-        return LocalModel(model, generation.load_tokenizer(self._folder))
+        return LocalModel(model, encoding.load_tokenizer(self._folder))
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return Encoder(generation.load_tokenizer(self._folder))
+        return Encoder(encoding.load_tokenizer(self._folder))
 
     @property
     def card(self) -> dict[str, object] | None:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
-from rlaif.conventions import ColumnMap, Format, read_comparisons, read_responses, read_samples
+from rlaif.columns import ColumnMap
+from rlaif.conventions import Format, read_comparisons, read_responses, read_samples
 from rlaif.errors import ConfigError, RowError
 from rlaif.io import is_path
 from rlaif.labeling.preference import PreferenceLabeler

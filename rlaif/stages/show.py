@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from itertools import islice
 
+from rlaif.columns import ColumnMap
 from rlaif.config import build
-from rlaif.conventions import ColumnMap, Format, read_comparisons, read_responses
+from rlaif.conventions import Format, read_comparisons, read_responses
 from rlaif.errors import RowError
 from rlaif.labeling.preference import PreferenceConfig
 from rlaif.prompting import Judgement, Prompter, load_task
