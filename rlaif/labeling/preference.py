@@ -8,20 +8,20 @@ from typing import Any, ClassVar, Literal
 from rlaif.columns import ColumnMap
 from rlaif.config import build
 from rlaif.conventions import Format, read_comparisons
+from rlaif.labeling.prompted import Prompted
 from rlaif.labeling.tables import judge_data
 from rlaif.labeling.verdict import (
+    Fitted,
     NoVerdict,
     Verdict,
     VerdictConfig,
-    check_capabilities,
     draw_seed,
     fit,
     verdict,
 )
 from rlaif.llm.base import LLM, Usage
-from rlaif.llm.open import open_llm
 from rlaif.llm.run import Ask
-from rlaif.prompting import Preamble, Prompter, Task, load_task
+from rlaif.prompting import Preamble, Task
 from rlaif.records import Comparison, Failure, Order, Preference, check_comparison
 
 
@@ -39,7 +39,7 @@ class PreferenceConfig(VerdictConfig):
     allow_one_order: bool = False
 
 
-class PreferenceLabeler:
+class PreferenceLabeler(Prompted[PreferenceConfig]):
     """Labels comparisons with an LLM.
 
     >>> labeler = PreferenceLabeler("helpfulness", llm="pocket:labeler-l")
@@ -71,24 +71,8 @@ class PreferenceLabeler:
             ConfigError: a setting is unknown or out of range.
             CapabilityError: the model cannot do what the settings want.
         """
-        self.config = build(PreferenceConfig, settings, "PreferenceLabeler")
-        self.task = task if isinstance(task, Task) else load_task(str(task))
-        self.prompter = Prompter(
-            self.task, "preference", self.config.preamble, self.config.exemplars, self.config.rationale
-        )
-        self.llm = open_llm(llm) if isinstance(llm, str) else llm
-        self.ledger = Path(ledger) if ledger is not None else None
-        check_capabilities(self.llm, self.config)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Everything that can change a label, apart from the item itself."""
-        return {
-            "task": self.task.name,
-            "settings": self.config.model_dump(),
-            "llm": dict(self.llm.identity),
-            "prompts_sha256": self.prompter.sha256,
-        }
+        config = build(PreferenceConfig, settings, "PreferenceLabeler")
+        super().__init__(task, llm, ledger, config, "preference", config.preamble)
 
     def check(self, item: Comparison) -> None:
         """Raise a `RowError` where a comparison cannot be labeled."""
@@ -116,9 +100,7 @@ class PreferenceLabeler:
             verdict(ask, self.prompter, self.config, fitted.query, texts[order], item.id, order) for order in orders
         )
         outcomes = dict(zip(orders, await asyncio.gather(*asked), strict=True))
-        label = self._label(outcomes)
-        if fitted.dropped_turns:
-            label |= {"dropped_turns": fitted.dropped_turns, "dropped_tokens": fitted.dropped_tokens}
+        label = self._label(outcomes, fitted)
         failed = [(order, one) for order, one in outcomes.items() if isinstance(one, NoVerdict)]
         if failed and (len(failed) == len(outcomes) or not self.config.allow_one_order):
             order, first = failed[0]
@@ -134,7 +116,7 @@ class PreferenceLabeler:
     def _one_order(self, item: str) -> Order:
         return "12" if draw_seed(self.config.seed, item, "order", 0) % 2 == 0 else "21"
 
-    def _label(self, outcomes: Mapping[Order, Verdict | NoVerdict]) -> dict[str, Any]:
+    def _label(self, outcomes: Mapping[Order, Verdict | NoVerdict], fitted: Fitted) -> dict[str, Any]:
         """The label's fields from the orders that succeeded; empty where none did."""
         label: dict[str, Any] = {}
         read = {order: one for order, one in outcomes.items() if isinstance(one, Verdict)}
@@ -148,16 +130,11 @@ class PreferenceLabeler:
             if one.rationales:
                 label[f"rationales_{order}"] = one.rationales
         usage = sum((one.usage for one in outcomes.values()), Usage())
-        return label | {
+        own = {
             "preference": sum(label[f"preference_{order}"] for order in read) / len(read),
             "one_order": True if len(read) == 1 else None,
-            "method": "exact",
-            "llm": self.llm.name,
-            "llm_version": next(iter(read.values())).version,
-            "input_tokens": usage.input_tokens,
-            "cached_tokens": usage.cached_tokens,
-            "output_tokens": usage.output_tokens,
         }
+        return label | own | self.provenance(next(iter(read.values())).version, usage, fitted)
 
     def label(
         self,

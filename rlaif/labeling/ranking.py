@@ -11,7 +11,8 @@ from rlaif.conventions import read_samples
 from rlaif.errors import ConfigError
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.tables import judge_data
-from rlaif.llm.base import LLM
+from rlaif.labeling.verdict import Fitted
+from rlaif.llm.base import LLM, Usage
 from rlaif.llm.run import Ask
 from rlaif.prompting import Task
 from rlaif.records import Comparison, Failure, Preference, Ranking, Sample, check_sample
@@ -83,19 +84,14 @@ class Ranker:
                 partial=contest.partial() or None,
             )
         read = list(contest.read.values())
-        own = {
-            "order": order,
-            "scores": scores,
-            "comparisons": len(read),
-            "method": "exact",
-            "llm": self.llm.name,
-            "llm_version": read[0].llm_version,
-            "input_tokens": sum(one.input_tokens for one in read),
-            "cached_tokens": sum(one.cached_tokens for one in read),
-            "output_tokens": sum(one.output_tokens for one in read),
-            "dropped_turns": max((one.dropped_turns or 0 for one in read), default=0) or None,
-            "dropped_tokens": sum(one.dropped_tokens or 0 for one in read) or None,
-        }
+        used = [Usage(one.input_tokens, one.cached_tokens, one.output_tokens) for one in read]
+        dropped = Fitted(
+            item.query,
+            max(one.dropped_turns or 0 for one in read),
+            sum(one.dropped_tokens or 0 for one in read),
+        )
+        own = {"order": order, "scores": scores, "comparisons": len(read)}
+        own |= self._pairs.provenance(read[0].llm_version, sum(used, Usage()), dropped)
         fields = item.model_dump(include={"id", "query", "responses"} | set(item.model_extra or {}))
         return Ranking.model_validate({**fields, **own})
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from rlaif.columns import ColumnMap
 from rlaif.config import build
 from rlaif.conventions import Format, read_responses
+from rlaif.labeling.prompted import Prompted
 from rlaif.labeling.tables import judge_data
-from rlaif.labeling.verdict import NoVerdict, VerdictConfig, check_capabilities, fit, verdict
+from rlaif.labeling.verdict import NoVerdict, VerdictConfig, fit, verdict
 from rlaif.llm.base import LLM
-from rlaif.llm.open import open_llm
 from rlaif.llm.run import Ask
-from rlaif.prompting import Prompter, Task, load_task
+from rlaif.prompting import Task
 from rlaif.records import Failure, Response, Score, check_response
 
 
@@ -31,7 +31,7 @@ def scale(score: float) -> float:
     return 2 * (score - 1) / 9 - 1
 
 
-class Scorer:
+class Scorer(Prompted[ScoreConfig]):
     """Scores responses with an LLM.
 
     >>> scorer = Scorer("helpfulness", llm="pocket:labeler-l")
@@ -63,22 +63,7 @@ class Scorer:
             ConfigError: a setting is unknown or out of range.
             CapabilityError: the model cannot do what the settings want.
         """
-        self.config = build(ScoreConfig, settings, "Scorer")
-        self.task = task if isinstance(task, Task) else load_task(str(task))
-        self.prompter = Prompter(self.task, "score", exemplars=self.config.exemplars, rationale=self.config.rationale)
-        self.llm = open_llm(llm) if isinstance(llm, str) else llm
-        self.ledger = Path(ledger) if ledger is not None else None
-        check_capabilities(self.llm, self.config)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Everything that can change a score, apart from the item itself."""
-        return {
-            "task": self.task.name,
-            "settings": self.config.model_dump(),
-            "llm": dict(self.llm.identity),
-            "prompts_sha256": self.prompter.sha256,
-        }
+        super().__init__(task, llm, ledger, build(ScoreConfig, settings, "Scorer"), "score")
 
     def check(self, item: Response) -> None:
         """Raise a `RowError` where a response cannot be scored."""
@@ -96,22 +81,12 @@ class Scorer:
         """
         texts = (item.response,)
         fitted = fit(self.llm, self.prompter, self.config, item.query, [texts])
+        if isinstance(fitted, NoVerdict):
+            return self._failure(item, fitted)
         index = str(item.response_index)
-        read = (
-            fitted
-            if isinstance(fitted, NoVerdict)
-            else await verdict(ask, self.prompter, self.config, fitted.query, texts, item.id, index)
-        )
-        if isinstance(fitted, NoVerdict) or isinstance(read, NoVerdict):
-            failed = fitted if isinstance(fitted, NoVerdict) else read
-            assert isinstance(failed, NoVerdict)
-            return Failure(
-                id=item.id,
-                response_index=item.response_index,
-                failure=failed.kind,
-                detail=failed.detail,
-                exchange=failed.exchange or None,
-            )
+        read = await verdict(ask, self.prompter, self.config, fitted.query, texts, item.id, index)
+        if isinstance(read, NoVerdict):
+            return self._failure(item, read)
         score = sum(value * p for value, p in enumerate(read.probabilities, 1))
         own = {
             "score": score,
@@ -120,16 +95,19 @@ class Scorer:
             "unread_mass": read.reading.unread_mass,
             "rationales": read.rationales or None,
             "prompt_sha256": read.prompt_sha256,
-            "method": "exact",
-            "llm": self.llm.name,
-            "llm_version": read.version,
-            "input_tokens": read.usage.input_tokens,
-            "cached_tokens": read.usage.cached_tokens,
-            "output_tokens": read.usage.output_tokens,
-            "dropped_turns": fitted.dropped_turns or None,
-            "dropped_tokens": fitted.dropped_tokens or None,
         }
-        return Score.model_validate({**item.model_dump(exclude=_OWN), **own})
+        source = self.provenance(read.version, read.usage, fitted)
+        return Score.model_validate({**item.model_dump(exclude=_OWN), **own, **source})
+
+    @staticmethod
+    def _failure(item: Response, failed: NoVerdict) -> Failure:
+        return Failure(
+            id=item.id,
+            response_index=item.response_index,
+            failure=failed.kind,
+            detail=failed.detail,
+            exchange=failed.exchange or None,
+        )
 
     def score(
         self,

@@ -1,0 +1,60 @@
+"""What labelers that ask by a task's prompts share: task, model, settings, and where a record says it comes from."""
+
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from rlaif.labeling.verdict import Fitted, VerdictConfig, check_capabilities
+from rlaif.llm.base import LLM, Usage
+from rlaif.llm.open import open_llm
+from rlaif.prompting import Judgement, Preamble, Prompter, Task, load_task
+
+ConfigT = TypeVar("ConfigT", bound=VerdictConfig)
+
+
+class Prompted(Generic[ConfigT]):
+    """A task's prompts, a model that reads them, and the settings by which it is asked."""
+
+    def __init__(
+        self,
+        task: str | Task,
+        llm: str | LLM,
+        ledger: str | Path | None,
+        config: ConfigT,
+        judgement: Judgement,
+        preamble: Preamble = "detailed",
+    ) -> None:
+        self.config = config
+        self.task = task if isinstance(task, Task) else load_task(str(task))
+        self.prompter = Prompter(self.task, judgement, preamble, config.exemplars, config.rationale)
+        self.llm = open_llm(llm) if isinstance(llm, str) else llm
+        self.ledger = Path(ledger) if ledger is not None else None
+        check_capabilities(self.llm, config)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change a record, apart from the item itself."""
+        return {
+            "task": self.task.name,
+            "settings": self.config.model_dump(),
+            "llm": dict(self.llm.identity),
+            "prompts_sha256": self.prompter.sha256,
+        }
+
+    def provenance(self, version: str, usage: Usage, fitted: Fitted) -> dict[str, Any]:
+        """The fields of `records.Labeled`.
+
+        Args:
+            version: the served model's.
+            usage: of all exchanges behind the record.
+            fitted: how much of the query went.
+        """
+        return {
+            "method": "exact",
+            "llm": self.llm.name,
+            "llm_version": version,
+            "input_tokens": usage.input_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "output_tokens": usage.output_tokens,
+            "dropped_turns": fitted.dropped_turns or None,
+            "dropped_tokens": fitted.dropped_tokens or None,
+        }
