@@ -1,4 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Both set up .venv first, and are quick the second time.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
@@ -31,7 +33,7 @@ test: lint
 	$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not acceptance"
 
 acceptance: .venv/.installed
-	$(BIN)/pytest -m acceptance
+	$(BIN)/pytest -m acceptance -v --durations=0 | tee benchmarks/results/$$(date +%F)-acceptance-tests.txt
 	$(BIN)/python benchmarks/extras.py
 	$(BIN)/python benchmarks/imports.py
 	$(BIN)/python benchmarks/local_labeling.py

@@ -87,6 +87,7 @@ def main() -> None:
                 head, tail = encoder.prompt([("user", content)], prompt.continuation, len(prompt.shared))
                 prompts.append(head + tail)
         answers = [encoder.text(answer)[0] for answer in ("1", "2")]
+        shared = len(encoder.prompt([("user", prompter.shared)], "", len(prompter.shared))[0])
 
         def label() -> list[float]:
             # A fresh model each time: the prefix is read anew, and tokenising is part of the time.
@@ -113,6 +114,13 @@ def main() -> None:
     whole = results["one forward per prompt"]
     apart = {name: max(abs(a - b) for a, b in zip(whole, found, strict=True)) for name, found in results.items()}
     assert max(apart.values()) < 1e-5, apart
+    lengths = [len(prompt) for prompt in prompts]
+    padded = sum(16 * max(lengths[start : start + 16]) for start in range(0, len(lengths), 16))
+    tokens = {
+        "one forward per prompt": sum(lengths),
+        "padded batches of 16": padded,
+        "rlaif": shared + sum(length - shared for length in lengths),
+    }
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     write(
         "local-labeling",
@@ -122,7 +130,9 @@ def main() -> None:
             "pairs": PAIRS,
             "exemplars": EXEMPLARS,
             "prompt_tokens_mean": round(statistics.mean(map(len, prompts))),
-            "shared_tokens": len(encoder.prompt([("user", prompter.shared)], "", len(prompter.shared))[0]),
+            "shared_tokens": shared,
+            "tokens_through_the_model": tokens,
+            "fewer_tokens": {name: round(count / tokens["rlaif"], 2) for name, count in tokens.items()},
             "runs": RUNS,
             "pairs_per_s": {name: round(PAIRS / median, 2) for name, median in medians.items()},
             "spread_s": {name: [round(min(times), 3), round(max(times), 3)] for name, times in seconds.items()},
