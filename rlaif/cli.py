@@ -394,5 +394,5 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(arguments)
     except RlaifError as error:
-        _say.print(f"error: {error}", markup=False)
+        _say.print(f"error: {' '.join(str(error).split())}", markup=False)
         sys.exit(2)

@@ -59,13 +59,15 @@ class ColumnMap:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise InputError(f"{path}: no such file") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: is not YAML ({error})") from error
         shape = "columns: {query: prompt, …}, and optionally values: {human_preference: {A: 1, B: 0}}"
         if not isinstance(content, dict) or not set(content) <= {"columns", "values"}:
             raise InputError(f"{path}: a column map is {shape}")
         columns, values = content.get("columns") or {}, content.get("values") or {}
-        if not isinstance(columns, dict) or not all(isinstance(value, dict) for value in values.values()):
+        if not isinstance(columns, dict) or not isinstance(values, dict):
+            raise InputError(f"{path}: a column map is {shape}")
+        if not all(isinstance(value, dict) for value in values.values()):
             raise InputError(f"{path}: a column map is {shape}")
         meanings = {ours: {str(theirs): mine for theirs, mine in value.items()} for ours, value in values.items()}
         return cls(columns, meanings)._checked(str(path))

@@ -64,7 +64,7 @@ def read_comparisons(
             for row in _to_comparisons(found, fields, seed):
                 yield where, _parse_numbers(Comparison, row)
         except RowError as error:
-            yield where, error
+            yield where, error.of(fields)
 
 
 def read_responses(
@@ -99,10 +99,11 @@ def read_responses(
                 continue
             for row in _to_comparisons(found, fields, seed):
                 pair = _parse_numbers(Comparison, row)
+                fields_of_both = pair.model_dump(exclude={"response_1", "response_2"}, exclude_none=True)
                 texts = (pair.response_1, pair.response_2)
-                yield from _split(where, Sample(id=pair.id, query=pair.query, responses=texts))
+                yield from _split(where, Sample.model_validate({**fields_of_both, "responses": texts}))
         except RowError as error:
-            yield where, error
+            yield where, error.of(fields)
 
 
 def read_samples(source: Any, columns: ColumnMap | None = None) -> Iterator[tuple[str, Sample | RowError]]:
@@ -129,12 +130,13 @@ def read_samples(source: Any, columns: ColumnMap | None = None) -> Iterator[tupl
         try:
             yield where, parse(Sample, fields)
         except RowError as error:
-            yield where, error
+            yield where, error.of(fields)
 
 
 def _split(where: str, sample: Sample) -> Iterator[tuple[str, Response]]:
+    shared = sample.model_dump(exclude={"responses"}, exclude_none=True)
     for index, text in enumerate(sample.responses):
-        yield where, Response(id=sample.id, query=sample.query, response=text, response_index=index)
+        yield where, Response.model_validate({**shared, "response": text, "response_index": index})
 
 
 def _mapped(rows: Iterator[Row], columns: ColumnMap | None) -> Iterator[Row]:
@@ -212,7 +214,9 @@ def _parse_numbers(record: type[RecordT], row: dict[str, Any]) -> RecordT:
 
 def _placed(fields: dict[str, Any], query: object, chosen: object, rejected: object, seed: int) -> dict[str, Any]:
     """Chosen and rejected in an order that says nothing, the winner kept as the human's preference."""
-    identifier = fields.get("id") or content_id([query, chosen, rejected])
+    identifier = fields.get("id")
+    if identifier is None or identifier == "":
+        identifier = content_id([query, chosen, rejected])
     first = hashlib.sha256(f"{seed}:{identifier}".encode()).digest()[0] % 2 == 0
     others = {name: value for name, value in fields.items() if name not in ("prompt", "chosen", "rejected")}
     responses = (chosen, rejected) if first else (rejected, chosen)

@@ -36,9 +36,10 @@ class Encoder:
             tokenizer: any tokenizer of transformers.
         """
         self._tokenizer = tokenizer
-        specials = {token.content for token in tokenizer.added_tokens_decoder.values()} | set(
-            tokenizer.all_special_tokens
-        )
+        # Runs of spaces and line breaks are added tokens of some vocabularies; they control nothing.
+        added = tokenizer.added_tokens_decoder.values()
+        specials = {token.content for token in added if token.special or not token.content.isspace()}
+        specials |= set(tokenizer.all_special_tokens)
         spelled = sorted((token for token in specials if len(token) > 1), key=len, reverse=True)
         self._controls = re.compile("|".join(map(re.escape, spelled))) if spelled else None
         self._start = [tokenizer.bos_token_id] if self._adds_bos() else []

@@ -13,7 +13,9 @@ RlaifError                 printed in one line by the command line, exit code 2
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 
 class RlaifError(Exception):
@@ -25,7 +27,22 @@ class InputError(RlaifError):
 
 
 class RowError(InputError):
-    """One row of the input cannot be used."""
+    """One row of the input cannot be used.
+
+    Attributes:
+        fields: the row as it was read, where it could be.
+    """
+
+    fields: Mapping[str, Any] = MappingProxyType({})
+
+    def of(self, fields: Mapping[str, Any]) -> "RowError":
+        """The same error with the row that it is about.
+
+        Args:
+            fields: the row as it was read.
+        """
+        self.fields = fields
+        return self
 
 
 class ConfigError(RlaifError):

@@ -97,8 +97,15 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Pre
 
 
 def context_tokens(folder: Path) -> int | None:
-    """The longest sequence a model folder's configuration allows, or None."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    """The longest sequence a model folder's configuration allows, or None.
+
+    Raises:
+        ModelError: the configuration cannot be read.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{folder / 'config.json'}: is not JSON ({error})") from error
     text = config.get("text_config", config)
     found = text.get("max_position_embeddings") or text.get("n_positions")
     return int(found) if found else None

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Source = "str | os.PathLike[str] | pd.DataFrame | datasets.Dataset | Iterable[Mapping[str, Any] | Record]"
 
 _BATCH = 1000
+_LISTS = frozenset(
+    {"annotations", "responses", "rationales", "rationales_12", "rationales_21", "distribution", "order", "scores"}
+)
 _SUFFIXES = ".jsonl, .json, .csv (each also with .gz) and .parquet"
 
 
@@ -182,16 +185,17 @@ def _read_csv(path: Path) -> Iterator[Row]:
                     header = len(reader.fieldnames or ())
                     yield Row(where, RowError(f"has not as many fields as the header ({header})"))
                 else:
-                    yield Row(where, {name: _csv_cell(cell) for name, cell in fields.items()})
+                    yield Row(where, {name: _csv_cell(name, cell) for name, cell in fields.items()})
         except UnicodeDecodeError as error:
             raise _not_utf8(f"{path}: after line {reader.line_num}", error) from error
         except csv.Error as error:
             raise InputError(f"{path}:{reader.line_num}: is not CSV ({error})") from error
 
 
-def _csv_cell(cell: str) -> Any:
-    """A list of turns (or of numbers, or texts) is written to CSV as JSON; read it back."""
-    if cell.startswith(("[{", "[0", "[1", '["')):
+def _csv_cell(name: str, cell: str) -> Any:
+    """A list of turns, and what a record holds as a list, is written to CSV as JSON; texts stay texts."""
+    is_dialogue = cell.startswith("[{") and '"role"' in cell and not name.startswith("response_")
+    if is_dialogue or (cell.startswith("[") and name in _LISTS):
         try:
             return json.loads(cell)
         except json.JSONDecodeError:
@@ -303,6 +307,7 @@ def write_rows(path: Path, rows: Callable[[], Iterator[dict[str, Any]]]) -> int:
         InputError: the suffix is unknown.
         StorageError: the disk is full or the folder cannot be written.
     """
+    check_can_write(path)
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".jsonl", ".ndjson")):
         return write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows()))
@@ -310,9 +315,21 @@ def write_rows(path: Path, rows: Callable[[], Iterator[dict[str, Any]]]) -> int:
         return _write_csv(path, rows)
     if name.endswith(".parquet"):
         return _write_parquet(path, rows)
-    if not path.suffix:
-        return _write_dataset_folder(path, rows)
-    raise InputError(f"{path}: cannot write this kind of file; known are {_SUFFIXES}, and a folder for datasets")
+    return _write_dataset_folder(path, rows)
+
+
+def check_can_write(path: Path) -> None:
+    """See that a file is of a kind that `write_rows` writes, before anything is done for it.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: the suffix is unknown.
+    """
+    name = path.name.lower().removesuffix(".gz")
+    if path.suffix and not name.endswith((".jsonl", ".ndjson", ".csv")) and not path.name.endswith(".parquet"):
+        raise InputError(f"{path}: cannot write this kind of file; known are {_SUFFIXES}, and a folder for datasets")
 
 
 def _write_csv(path: Path, rows: Callable[[], Iterator[dict[str, Any]]]) -> int:

@@ -287,7 +287,8 @@ class Prompter:
         Returns:
             The prompt for the verdict.
         """
-        thought = f"{prompt.continuation} {as_data(rationale.strip())}".rstrip()
+        # In one line it can imitate no structure, and takes no more tokens than the model wrote.
+        thought = " ".join([prompt.continuation, *rationale.split()])
         return Prompt(prompt.shared, prompt.question, f"{thought}\n\n{self.ending}")
 
     @cached_property

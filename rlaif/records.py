@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from rlaif.errors import RowError
 
@@ -27,8 +28,15 @@ class Record(BaseModel):
     id: str
 
     def to_json(self) -> str:
-        """One line of JSONL, without its newline; fields that are None are left out."""
-        return self.model_dump_json(exclude_none=True)
+        """One line of JSONL, without its newline; fields that are None are left out.
+
+        Raises:
+            RowError: a column that was carried through is no JSON (bytes, say).
+        """
+        try:
+            return self.model_dump_json(exclude_none=True)
+        except PydanticSerializationError as error:
+            raise RowError(f"a column cannot be written as JSON ({error}); leave it out") from error
 
 
 class Turn(BaseModel):

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from conftest import make_model
 
 from rlaif.cli import main
+from rlaif.llm.ledger import Ledger
 from rlaif.prompting import packaged_folder
 
 GOOD = {"query": "q", "response_1": "a", "response_2": "b"}
@@ -177,4 +180,37 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
     code, out, _ = call(capsys, command, "--help")
     assert code == 0
     assert "Usage" in out
-    assert command == "ledger" or f"rlaif {command}" in out.split("Example")[-1]
+    if command != "ledger":
+        assert "Example" in out
+        assert f"rlaif {command}" in out.split("Example")[-1]
+
+
+def test_broken_model_folders_devices_and_maps_get_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write(tmp_path / "d.jsonl", GOOD)
+    make_model(tmp_path / "model")
+    llm = f"transformers:{tmp_path / 'model'}"
+    one_line_error(label(capsys, tmp_path, data, "--llm", llm, "--device", "gpu"), "device is 'gpu'; write cpu")
+    (tmp_path / "model" / "config.json").write_text("{broken")
+    one_line_error(label(capsys, tmp_path, data, "--llm", llm), "config.json: is not JSON")
+    (tmp_path / "map.yaml").write_text("a: [")
+    one_line_error(label(capsys, tmp_path, data, "--map", str(tmp_path / "map.yaml")), "map.yaml: is not YAML")
+
+
+def test_a_full_disk_gets_one_line_and_keeps_what_was_stored(tmp_path: Path) -> None:
+    data = write(tmp_path / "d.jsonl", *({**GOOD, "id": str(n), "query": f"q{n}"} for n in range(3000)))
+    words = ["label", data, "--task", "helpfulness", "--llm", "scripted:hashed", "--out", str(tmp_path / "o" / "run")]
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000));"
+        "sys.argv[0] = 'rlaif'; runpy.run_module('rlaif', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", limited, *words], capture_output=True, text=True)
+    one_line_error((done.returncode, done.stdout, done.stderr), "what was stored before is kept, run again to go on")
+    ledger = Ledger(tmp_path / "o" / "ledger.sqlite")
+    kept = sum(count for _, count, *_ in ledger.info())
+    ledger.close()
+    again = subprocess.run([sys.executable, "-m", "rlaif", *words], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert 0 < kept < 6000
+    assert "3,000 of 3,000 rows (no failures)" in again.stdout
+    asked = int(again.stdout.split("asked ")[1].split(" now")[0].replace(",", ""))
+    assert asked <= 6000 - kept

@@ -183,3 +183,14 @@ def test_pandalm_majorities_are_those_that_are_known() -> None:
     # Known over all 999: 105 ties, 422, 472. The six rows with a boolean as response are not among these.
     assert sum(votes.values()) == 993
     assert abs(votes[0.5] - 105) + abs(votes[1.0] - 422) + abs(votes[0.0] - 472) == 6
+
+
+def test_an_id_of_zero_is_an_id() -> None:
+    assert first([{"id": 0, "prompt": "q", "chosen": "a", "rejected": "b"}]).id == "0"
+
+
+@pytest.mark.parametrize("content", [b"columns: {query: a}\nvalues: [1]", b"\xff\xfe", b"a: [", b"values: {query: 3}"])
+def test_a_column_map_that_is_none_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=r"m\.yaml: "):
+        ColumnMap.from_words([str(tmp_path / "m.yaml")])

@@ -224,3 +224,12 @@ def test_each_step_of_a_row_inverts_the_next_number_of_its_own_generator(tiny_mo
             assert token == slow
             tokens.append(token)
         assert len(continuation.tokens) == steps or continuation.ended
+
+
+def test_runs_of_spaces_that_are_tokens_of_their_own_are_not_cut(tiny_model: Path) -> None:
+    tokenizer = encoding.load_tokenizer(tiny_model)
+    tokenizer.add_tokens([" " * 8, "\n\n"])
+    text = "a\n\n" + " " * 8 + "b"
+    plain = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert Encoder(tokenizer).text(text) == plain
+    assert len(plain) == 4

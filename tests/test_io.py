@@ -58,10 +58,10 @@ def test_a_json_array_is_read_piece_by_piece(tmp_path: Path) -> None:
 
 
 def test_columns_that_only_later_rows_have_are_written(tmp_path: Path) -> None:
-    rows: list[dict[str, Any]] = [{"a": 1}] * 1500 + [{"a": 2, "b": ["x"]}]
+    rows: list[dict[str, Any]] = [{"a": 1}] * 1500 + [{"a": 2, "responses": ["x"]}]
     for name in ("a.parquet", "a.csv"):
         write_rows(tmp_path / name, lambda: iter(rows))
-        assert list(fields(tmp_path / name))[-1]["b"] == ["x"]
+        assert list(fields(tmp_path / name))[-1]["responses"] == ["x"]
 
 
 def test_a_column_of_two_types_is_an_error_that_names_a_way_out(tmp_path: Path) -> None:
@@ -132,3 +132,10 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         write_lines(Path("/proc/none/a.jsonl"), ["x"])
     with pytest.raises(InputError, match="cannot write this kind"):
         write_rows(tmp_path / "a.txt", lambda: iter(ROWS))
+
+
+def test_a_csv_text_that_looks_like_a_list_stays_a_text(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('query,response_1,response_2,annotations\nq,"[1, 2, 3]","[""x""]","[1, 0]"\n')
+    assert fields(tmp_path / "a.csv") == [
+        {"query": "q", "response_1": "[1, 2, 3]", "response_2": '["x"]', "annotations": [1, 0]}
+    ]

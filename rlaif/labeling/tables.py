@@ -2,17 +2,18 @@
 
 import asyncio
 import threading
-from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from rlaif.errors import InputError, RowError
-from rlaif.io import is_path, read_rows, replacing, table_kind, write_rows
+from rlaif.io import check_can_write, is_path, read_rows, replacing, table_kind, write_rows
 from rlaif.llm.base import LLM
 from rlaif.llm.ledger import Ledger
 from rlaif.llm.run import Ask, Runner, in_parallel
 from rlaif.progress import Progress
+from rlaif.prompting import Prompter
 from rlaif.records import Failure, Record
 
 ResultT = TypeVar("ResultT")
@@ -23,6 +24,7 @@ class Labeler(Protocol):
 
     llm: LLM
     ledger: Path | None
+    prompter: Prompter
 
     @property
     def item(self) -> type[Record]:
@@ -57,8 +59,9 @@ def rejected(where: str, error: RowError, item: Record | None = None) -> Failure
         item: the row, where it could be read.
     """
     index = getattr(item, "response_index", None)
+    identifier = item.id if item else error.fields.get("id")
     return Failure(
-        id=item.id if item else where,
+        id=where if identifier in (None, "") else str(identifier),
         failure="rejected",
         detail=str(error),
         where=where,
@@ -66,26 +69,26 @@ def rejected(where: str, error: RowError, item: Record | None = None) -> Failure
     )
 
 
-def run_here(work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Run a coroutine to its end, also where an event loop is running already (a notebook).
+def outside_loop(work: Callable[[], ResultT]) -> ResultT:
+    """Call something that runs an event loop, also where one is running already (a notebook).
 
     Args:
-        work: the coroutine.
+        work: is called here, or in a thread of its own where this thread's loop is running.
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return work()
     result: list[ResultT] = []
     errors: list[BaseException] = []
 
     def target() -> None:
         try:
-            result.append(asyncio.run(work))
+            result.append(work())
         except BaseException as error:  # noqa: BLE001  (raised again below, in the caller's thread)
             errors.append(error)
 
-    thread = threading.Thread(target=target)
+    thread = threading.Thread(target=target, daemon=True)
     thread.start()
     thread.join()
     if errors:
@@ -93,9 +96,24 @@ def run_here(work: Coroutine[Any, Any, ResultT]) -> ResultT:
     return result[0]
 
 
+def warn_of_foreign_prompts(labeler: Labeler) -> None:
+    """Warn where a bundled model reads prompts that it was not trained on.
+
+    Args:
+        labeler: its model may carry a card with the hashes of the prompts it knows.
+    """
+    card, prompter = getattr(labeler.llm, "card", None), labeler.prompter
+    if card and prompter.sha256 not in card.get("prompts", {}).values():
+        warnings.warn(
+            f"{labeler.llm.name} was not trained on this prompt (task {prompter.task.name}, "
+            f"{prompter.judgement}, {prompter.exemplars} exemplars); its answers mean little",
+            stacklevel=2,
+        )
+
+
 async def judge_in_order(
     labeler: Labeler, rows: Iterator[tuple[str, Record | RowError]], total: int | None
-) -> AsyncIterator[tuple[Record | None, Record]]:
+) -> AsyncIterator[tuple[Mapping[str, Any], Record]]:
     """Judge rows as they come and yield them in the order they came.
 
     Args:
@@ -104,22 +122,23 @@ async def judge_in_order(
         total: how many there are, for the progress display.
 
     Yields:
-        Each item (None where the row could not be read) with its record or failure.
+        Each row's columns, as they were read, with its record or failure.
     """
     ledger = Ledger(labeler.ledger) if labeler.ledger is not None else None
-    finished: dict[int, tuple[Record | None, Record]] = {}
+    finished: dict[int, tuple[Mapping[str, Any], Record]] = {}
     following = 0
     async with Runner(labeler.llm, ledger) as runner:
 
-        async def one(numbered: tuple[int, tuple[str, Record | RowError]]) -> tuple[Record | None, Record]:
+        async def one(numbered: tuple[int, tuple[str, Record | RowError]]) -> tuple[Mapping[str, Any], Record]:
             _, (where, item) = numbered
             if isinstance(item, RowError):
-                return None, rejected(where, item)
+                return item.fields, rejected(where, item)
+            columns = item.model_dump(exclude_none=True)
             try:
                 labeler.check(item)
             except RowError as error:
-                return item, rejected(where, error, item)
-            return item, await labeler.judge(item, runner.ask)
+                return columns, rejected(where, error, item)
+            return columns, await labeler.judge(item, runner.ask)
 
         with Progress("judging", total) as progress:
             async for (number, _), pair in in_parallel(enumerate(rows), one, labeler.llm.in_flight):
@@ -150,54 +169,65 @@ def judge_data(
     Raises:
         InputError: `data` is a path and `out` is None.
     """
+    warn_of_foreign_prompts(labeler)
     if out is not None:
-        return run_here(_to_file(labeler, rows, Path(out)))
+        check_can_write(Path(out))
+        return outside_loop(lambda: asyncio.run(_to_file(labeler, rows, Path(out))))
     if is_path(data):
         raise InputError(f"{data}: give out=FILE, which the results are written to")
     total = len(data) if hasattr(data, "__len__") else None
 
-    async def collect() -> list[tuple[Record | None, Record]]:
+    async def collect() -> list[tuple[Mapping[str, Any], Record]]:
         return [pair async for pair in judge_in_order(labeler, rows, total)]
 
-    pairs = run_here(collect())
+    pairs = outside_loop(lambda: asyncio.run(collect()))
     kind = table_kind(data)
     if kind is None:
         return [record for _, record in pairs]
-    table = [_row(item, record) for item, record in pairs]
+    table = [_row(columns, record) for columns, record in pairs]
     if kind == "pandas":
         import pandas as pd
 
         return pd.DataFrame(table, index=data.index if len(table) == len(data) else None)
     import datasets
 
-    columns = dict.fromkeys(name for row in table for name in row)
-    return datasets.Dataset.from_list([{**columns, **row} for row in table])
+    every = dict.fromkeys(name for row in table for name in row)
+    return datasets.Dataset.from_list([{**every, **row} for row in table])
 
 
-def _row(item: Record | None, record: Record) -> dict[str, Any]:
+def _row(columns: Mapping[str, Any], record: Record) -> dict[str, Any]:
     """A failed item keeps its own columns, so that tables stay row by row what they were."""
     fields = record.model_dump(exclude_none=True)
-    if isinstance(record, Failure) and item is not None:
+    if isinstance(record, Failure):
         fields.pop("partial", None)
-        return {**item.model_dump(exclude_none=True), **fields}
+        return {**columns, **fields}
     return fields
 
 
 async def _to_file(labeler: Labeler, rows: Iterator[tuple[str, Record | RowError]], out: Path) -> Path:
     """Write records to one file and failures beside it, both whole or not at all."""
-    beside = out.with_name(f"{out.name.removesuffix(''.join(out.suffixes))}.failures.jsonl")
-    counts: Counter[bool] = Counter()
-    with replacing(beside) as failed, replacing(out.with_name(f"{out.name}.jsonl")) as done:
-        with failed.open("w", encoding="utf-8") as failures, done.open("w", encoding="utf-8") as records:
-            async for _, record in judge_in_order(labeler, rows, None):
-                is_failure = isinstance(record, Failure)
-                counts[is_failure] += 1
-                (failures if is_failure else records).write(record.to_json() + "\n")
-        if counts[False]:
-            write_rows(out, lambda: (row.fields for row in read_rows(done) if isinstance(row.fields, dict)))
-        else:
-            write_rows(out, lambda: iter(()))
-    out.with_name(f"{out.name}.jsonl").unlink(missing_ok=True)
-    if not counts[True]:
-        beside.unlink(missing_ok=True)
+    beside = out.with_name(f"{out.name.removesuffix('.gz').removesuffix(out.suffix)}.failures.jsonl")
+    kept = out.with_name(f"{out.name}.unconverted.jsonl")
+    failed = 0
+    with (
+        replacing(beside) as failures_draft,
+        replacing(kept) as draft,
+        failures_draft.open("w", encoding="utf-8") as failures,
+        draft.open("w", encoding="utf-8") as records,
+    ):
+        async for _, record in judge_in_order(labeler, rows, None):
+            failed += isinstance(record, Failure)
+            (failures if isinstance(record, Failure) else records).write(record.to_json() + "\n")
+    try:
+        write_rows(out, lambda: _rows_of(kept))
+    except InputError as error:
+        raise InputError(f"{error} (what was judged is in {kept})") from error
+    kept.unlink()
+    if not failed:
+        beside.unlink()
     return out
+
+
+def _rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    if path.stat().st_size:
+        yield from (row.fields for row in read_rows(path) if isinstance(row.fields, dict))

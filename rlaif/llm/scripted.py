@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
 from rlaif.llm.base import Answer, Capabilities, Chain, Choose, NoAnswer, Outcome, Request, Usage
@@ -55,26 +55,31 @@ class ScriptedLLM:
             async for key, request in requests:
                 yield key, self._outcome(request)
             return
-        done: asyncio.Queue[tuple[str, Outcome]] = asyncio.Queue()
+        done: asyncio.Queue[asyncio.Task[tuple[str, Outcome] | None]] = asyncio.Queue()
+        running: set[asyncio.Task[tuple[str, Outcome] | None]] = set()
 
-        async def later(key: str, request: Request) -> None:
+        def start(work: Coroutine[Any, Any, tuple[str, Outcome] | None]) -> None:
+            task = asyncio.create_task(work)
+            running.add(task)
+            task.add_done_callback(done.put_nowait)
+
+        async def later(key: str, request: Request) -> tuple[str, Outcome]:
             await asyncio.sleep(self._latency_s)
-            done.put_nowait((key, self._outcome(request)))
-
-        tasks: set[asyncio.Task[None]] = set()
+            return key, self._outcome(request)
 
         async def collect() -> None:
             async for key, request in requests:
-                task = asyncio.create_task(later(key, request))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+                start(later(key, request))
 
-        collector = asyncio.create_task(collect())
+        start(collect())
         try:
-            while True:
-                yield await done.get()
+            while running:
+                task = await done.get()
+                running.discard(task)
+                if (pair := task.result()) is not None:
+                    yield pair
         finally:
-            for task in (collector, *tasks):
+            for task in running:
                 task.cancel()
 
     def _outcome(self, request: Request) -> Outcome:

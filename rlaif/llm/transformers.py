@@ -15,7 +15,7 @@ import torch
 
 from rlaif import encoding, generation
 from rlaif.encoding import Encoder
-from rlaif.errors import CapabilityError, ModelError
+from rlaif.errors import CapabilityError, ConfigError, ModelError
 from rlaif.generation import LocalModel, Prefix
 from rlaif.llm.base import (
     Answer,
@@ -285,8 +285,13 @@ def open_transformers(
 
     Raises:
         ModelError: there is no such folder, and the hub has no such model or cannot be reached.
+        ConfigError: torch knows no such device.
         CapabilityError: CUDA was asked for where there is none.
     """
+    try:
+        torch.device(device or "cpu")
+    except RuntimeError as error:
+        raise ConfigError(f"device is {device!r}; write cpu, cuda or cuda:1") from error
     if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
         raise CapabilityError(f"device {device}: there is no CUDA device here; use cpu")
     folder = Path(model)

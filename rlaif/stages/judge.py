@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from rlaif.io import is_path
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.ranking import Ranker
 from rlaif.labeling.score import Scorer
+from rlaif.labeling.tables import outside_loop, warn_of_foreign_prompts
 from rlaif.llm.ledger import Ledger
 from rlaif.llm.run import Runner, Totals, in_parallel
 from rlaif.progress import Progress
@@ -99,27 +99,29 @@ def judge_file(
         raise ConfigError("limit and sample must be at least 1")
     seed = judge.config.seed
     stage, rows = _rows(judge, data, format, columns, seed)
-    folder = RunFolder(out, _FILES[stage], {"stage": stage, "input_format": format, **judge.identity})
-    ledger = ledger or judge.ledger or out.parent / "ledger.sqlite"
-    try:
-        index = folder.read_in(rows, judge, Selection(limit, sample, seed), strict)
-        data_name = str(data) if is_path(data) else type(data).__name__
-        columns_used = dict(columns.columns) if columns else None
-        folder.write_config(
-            {
-                "data": data_name,
-                "columns": columns_used,
-                "limit": limit,
-                "sample": sample,
-                "ledger": str(ledger),
-                "strict": strict,
-            }
-        )
-        run = _Run(folder, judge, Ledger(ledger), index, progress)
-        facts = {"stage": stage, "data": data_name, "data_sha256": _file_hash(data), "seed": seed}
-        return run.finish(facts, out / f"{_FILES[stage]}.jsonl")
-    finally:
-        folder.close()
+    name = str(data) if is_path(data) else type(data).__name__
+    ledger_path = ledger or judge.ledger or out.parent / "ledger.sqlite"
+    operation = {
+        "data": name,
+        "columns": dict(columns.columns) if columns else None,
+        "limit": limit,
+        "sample": sample,
+        "ledger": str(ledger_path),
+        "strict": strict,
+    }
+
+    def work() -> Summary:
+        folder = RunFolder(out, _FILES[stage], {"stage": stage, "input_format": format, **judge.identity})
+        try:
+            index = folder.read_in(rows, judge, Selection(limit, sample, seed), strict)
+            folder.write_config(operation)
+            run = _Run(folder, judge, Ledger(ledger_path), index, progress)
+            facts = {"stage": stage, "data": name, "data_sha256": _file_hash(data), "seed": seed}
+            return run.finish(facts, out / f"{_FILES[stage]}.jsonl")
+        finally:
+            folder.close()
+
+    return outside_loop(work)
 
 
 Stage = Literal["label", "score", "rank"]
@@ -207,21 +209,6 @@ class _Run:
         if pending:
             self._folder.store(pending)
         self._stored_at = time.monotonic()
-
-
-def warn_of_foreign_prompts(judge: Judge) -> None:
-    """Warn where a bundled model reads prompts that it was not trained on.
-
-    Args:
-        judge: its model may carry a card with the hashes of the prompts it knows.
-    """
-    card = getattr(judge.llm, "card", None)
-    if card and judge.prompter.sha256 not in card.get("prompts", {}).values():
-        warnings.warn(
-            f"{judge.llm.name} was not trained on this prompt (task {judge.prompter.task.name}, "
-            f"{judge.prompter.judgement}, {judge.prompter.exemplars} exemplars); its answers mean little",
-            stacklevel=2,
-        )
 
 
 def _file_hash(data: Any) -> str | None:

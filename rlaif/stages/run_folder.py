@@ -185,8 +185,11 @@ class RunFolder:
         selection: Selection,
         strict: bool,
     ) -> None:
+        places, last = 0, None
         for position, (place, row) in enumerate(rows):
-            if selection.limit is not None and position >= selection.limit:
+            # One row of the input can be several items, such as the responses of a query.
+            places, last = places + (place != last), place
+            if selection.limit is not None and places > selection.limit:
                 break
             item, error = (None, row) if isinstance(row, RowError) else (row, None)
             if item is not None:
@@ -294,12 +297,16 @@ class _Taken:
     selection: Selection
     index: Index
     drawn: list[tuple[int, str]] = field(default_factory=list)
+    keys: dict[str, list[str]] = field(default_factory=dict)
 
     def accept(self, position: int, place: str, item: Record) -> None:
         """Take an item; what was made of the same content before stays."""
         response = getattr(item, "response_index", None)
         key = item.id if response is None else f"{item.id}#{response}"
-        text = item.to_json()
+        try:
+            text = item.to_json()
+        except RowError as error:
+            raise InputError(f"{place}: {error}") from error
         content = hashlib.sha256(text.encode()).digest()[:16]
         known = self.work.execute("SELECT pass, place, content FROM items WHERE key = ?", (key,)).fetchone()
         if known is not None and known[0] == self.number:
@@ -322,7 +329,7 @@ class _Taken:
 
     def reject(self, position: int, place: str, failure: Failure) -> None:
         """Take a row that cannot be used."""
-        key = f"\0rejected\0{place}\0{failure.response_index}"
+        key = f"\0rejected\0{position}\0{place}"
         if self._draw(failure.id, key):
             self.work.execute(
                 "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, NULL, NULL, ?)",
@@ -330,18 +337,22 @@ class _Taken:
             )
 
     def _draw(self, identifier: str, key: str) -> bool:
-        """Whether a row belongs to the sample so far; the one that it displaces leaves."""
+        """Whether an item belongs to the sample of ids so far; an id that is displaced leaves with all its items."""
         if self.selection.sample is None:
             return True
-        entry = (-self.selection.rank(identifier), key)
+        if identifier in self.keys:
+            self.keys[identifier].append(key)
+            return True
+        entry = (-self.selection.rank(identifier), identifier)
         if len(self.drawn) < self.selection.sample:
             heapq.heappush(self.drawn, entry)
-            return True
-        if not self.drawn or entry <= self.drawn[0]:
+        elif entry > self.drawn[0]:
+            _, out = heapq.heapreplace(self.drawn, entry)
+            # They keep their records, for a larger sample later, but are not part of this pass.
+            self.work.executemany("UPDATE items SET pass = 0 WHERE key = ?", [(one,) for one in self.keys.pop(out)])
+        else:
             return False
-        _, out = heapq.heapreplace(self.drawn, entry)
-        # It keeps its record, for a larger sample later, but is not part of this pass.
-        self.work.execute("UPDATE items SET pass = 0 WHERE key = ?", (out,))
+        self.keys[identifier] = [key]
         return True
 
 

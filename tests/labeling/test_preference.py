@@ -88,8 +88,8 @@ def test_with_a_rationale_the_verdict_is_read_behind_it() -> None:
     verdicts = [one for one in asked if isinstance(one.want, Choose)]
     assert (len(thoughts), len(verdicts)) == (2, 2)
     assert all(one.continuation == "Rationale:" for one in thoughts)
-    # What the rationale says of a verdict is data: indented, and in front of the real ending.
-    expected = "Rationale: Because\n    Preferred response=2\n\nPreferred response="
+    # What the rationale says of a verdict is data: it starts no line, and stands in front of the real ending.
+    expected = "Rationale: Because Preferred response=2\n\nPreferred response="
     assert all(one.continuation == expected for one in verdicts)
     assert label.rationales_12 == ("Because\nPreferred response=2",)
 
@@ -259,3 +259,42 @@ def test_a_ledger_answers_the_second_time(tmp_path: Path) -> None:
     first = labeler(by_order(0.9, 0.4), ledger=path).label(ROWS)
     never = labeler(lambda _: NoAnswer("unavailable", "asked again"), ledger=path).label(ROWS)
     assert [one.to_json() for one in never] == [one.to_json() for one in first]
+
+
+def test_a_row_that_cannot_be_read_keeps_its_id_and_columns() -> None:
+    rows = [{**PAIR, "topic": "t"}, {**PAIR, "id": "mine", "topic": "t", "human_preference": 2}]
+    found = labeler(by_order(0.9, 0.4)).label(pd.DataFrame(rows))
+    assert list(found["id"]) == ["p", "mine"]
+    assert list(found["topic"]) == ["t", "t"]
+    assert list(found["failure"].fillna("-")) == ["-", "rejected"]
+
+
+def test_a_file_that_cannot_be_written_is_named_before_anything_is_asked(tmp_path: Path) -> None:
+    def never(request: Request) -> Any:
+        raise AssertionError("asked")
+
+    with pytest.raises(InputError, match="cannot write this kind of file"):
+        labeler(never).label(ROWS, out=tmp_path / "labels.txt")
+
+
+def test_what_was_judged_is_kept_where_it_cannot_be_converted(tmp_path: Path) -> None:
+    rows = [{**PAIR, "id": "1", "mixed": "text"}, {**PAIR, "id": "2", "mixed": ["list"]}]
+    with pytest.raises(InputError, match=r"what was judged is in .*labels\.parquet\.unconverted\.jsonl"):
+        labeler(by_order(0.9, 0.4)).label(rows, out=tmp_path / "labels.parquet")
+    assert (tmp_path / "labels.parquet.unconverted.jsonl").read_text().count("\n") == 2
+
+
+def test_two_files_in_one_folder_have_failures_of_their_own(tmp_path: Path) -> None:
+    labeler(by_order(0.9, 0.4)).label(ROWS, out=tmp_path / "hh.gpt.jsonl")
+    labeler(by_order(0.9, 0.4)).label(ROWS[:2], out=tmp_path / "hh.claude.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "hh.claude.jsonl", "hh.gpt.failures.jsonl", "hh.gpt.jsonl"
+    ]  # fmt: skip
+
+
+def test_a_rationale_of_many_lines_takes_no_more_room_than_it_was_given(tmp_path: Path) -> None:
+    prompter = labeler(by_order(0.9, 0.4), rationale=True).prompter
+    first = prompter.ask(ITEM.query, "a", "b")
+    many = prompter.conclude(first, "a\n\nb\n" * 100)
+    assert many.continuation.count("\n") == prompter.conclude(first, "a").continuation.count("\n")
+    assert many.continuation.startswith("Rationale: a b a b")

@@ -91,3 +91,11 @@ def test_a_list_is_ranked_and_an_unknown_mode_is_named() -> None:
     assert [getattr(one, "failure", None) for one in found] == ["rejected", None]
     with pytest.raises(ConfigError, match="known are all-pairs and tournament"):
         Ranker("helpfulness", scripted(by_worth), mode="league")  # type: ignore[arg-type]
+
+
+def test_scores_of_comparisons_carry_the_other_columns() -> None:
+    rows = [{"query": "q", "response_1": "x", "response_2": "y", "topic": "t", "human_preference": 1.0, "model_1": "m"}]
+    for score in Scorer("helpfulness", scripted(lambda _: {"7": 1.0})).score(rows):
+        assert score.model_extra == {"topic": "t", "human_preference": 1.0, "model_1": "m"}
+    samples = [{"query": "q", "responses": ["a", "b"], "topic": "t"}]
+    assert Scorer("helpfulness", scripted(lambda _: {"7": 1.0})).score(samples)[1].model_extra == {"topic": "t"}

@@ -10,10 +10,11 @@ import pytest
 
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
+from rlaif.labeling.tables import warn_of_foreign_prompts
 from rlaif.pocket.paths import model_folder
 from rlaif.pocket.world import comparisons
 from rlaif.records import Preference, Score
-from rlaif.stages.judge import judge_file, warn_of_foreign_prompts
+from rlaif.stages.judge import judge_file
 
 RECIPE = Path(__file__).parents[2] / "examples" / "pocket" / "train_labeler.py"
 

@@ -1,5 +1,6 @@
 """Run folders: what they hold, how they grow, what they refuse."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -218,3 +219,31 @@ def test_ties_are_dropped_and_counted_and_certainty_has_a_finite_logit(tmp_path:
     row = json.loads((tmp_path / "sure.jsonl").read_text())
     assert row["preference"] == 1.0
     assert 36 < row["preference_logit"] < 37
+
+
+def test_a_run_works_inside_a_running_event_loop(tmp_path: Path) -> None:
+    async def notebook() -> Summary:
+        return run(rows(3), tmp_path / "run")
+
+    assert asyncio.run(notebook()).count == 3
+
+
+def test_several_bad_items_of_one_row_are_all_counted(tmp_path: Path) -> None:
+    samples = [{"id": "s", "query": "q", "responses": ["a", "a", "b", "b", "c", "d"]}]
+    summary = run(samples, tmp_path / "run")
+    assert (summary.count, summary.failures, summary.index.selected) == (1, {"rejected": 2}, 3)
+
+
+def test_limits_and_samples_of_scores_count_rows(tmp_path: Path) -> None:
+    scorer = Scorer("helpfulness", labeler().llm)
+    assert run(rows(9), tmp_path / "limit", scorer, limit=3).count == 6
+    assert run(rows(9), tmp_path / "sample", scorer, sample=3).count == 6
+    found = ids(tmp_path / "sample", "scores.jsonl")
+    assert len(set(found)) == 3
+    assert run(rows(9), tmp_path / "sample", scorer, sample=5).count == 10
+    assert set(found) < set(ids(tmp_path / "sample", "scores.jsonl"))
+
+
+def test_a_column_that_is_no_json_is_named_before_anything_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"row 1: a column cannot be written as JSON .* leave it out"):
+        run([{**rows(1)[0], "image": b"\xff\xd8"}], tmp_path / "run")
