@@ -33,7 +33,7 @@ test: lint
 	$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not acceptance"
 
 acceptance: .venv/.installed
-	$(BIN)/pytest -m acceptance -v --durations=0 | tee benchmarks/results/$$(date +%F)-acceptance-tests.txt
+	$(BIN)/pytest -m acceptance -v --durations=0 --no-header | tee benchmarks/results/$$(date +%F)-acceptance-tests.txt
 	$(BIN)/python benchmarks/extras.py
 	$(BIN)/python benchmarks/imports.py
 	$(BIN)/python benchmarks/local_labeling.py
