@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "columns": LEAVES,
     "conventions": LEAVES | {"columns", "io"},
     "prompting": EDGE,
-    "llm": EDGE | {"encoding", "generation", "llm", "prompting"},
+    "llm": EDGE | {"encoding", "generation", "llm", "pocket.paths"},
     "labeling": EDGE | {"prompting", "llm", "labeling"},
     "constitution": EDGE | {"prompting", "llm", "labeling", "constitution"},
     "evaluation": EDGE | {"prompting", "llm", "labeling", "evaluation"},

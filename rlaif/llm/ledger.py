@@ -53,6 +53,19 @@ def connect(path: Path, schema: str) -> sqlite3.Connection:
     return connection
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block's changes or none; the file is ours alone meanwhile."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 class Ledger:
     """Exchanges by key. Not for use from several threads at once."""
 
@@ -88,15 +101,8 @@ class Ledger:
         """
         now = time.time()
         rows = [(bytes.fromhex(key), llm, now, _to_json(outcome)) for key, outcome in outcomes]
-        with storing(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany("INSERT OR IGNORE INTO exchanges VALUES (?, ?, ?, ?)", rows)
-                self._connection.execute("COMMIT")
-            except sqlite3.Error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with storing(self.path), transaction(self._connection):
+            self._connection.executemany("INSERT OR IGNORE INTO exchanges VALUES (?, ?, ?, ?)", rows)
 
     def info(self) -> list[tuple[str, int, int, float, float]]:
         """Per model: name, exchanges, bytes of outcomes, first and last time stored (Unix seconds)."""

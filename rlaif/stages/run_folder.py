@@ -28,7 +28,7 @@ import yaml
 from rlaif.errors import InputError, RowError, RunFolderError
 from rlaif.io import replacing, write_lines, writing
 from rlaif.labeling.tables import Labeler, rejected
-from rlaif.llm.ledger import connect, storing
+from rlaif.llm.ledger import connect, storing, transaction
 from rlaif.records import Failure, Record
 
 _SCHEMA = """
@@ -164,14 +164,8 @@ class RunFolder:
         with storing(self.path / "work.sqlite"):
             (last,) = self._work.execute("SELECT COALESCE(MAX(pass), 0) FROM items").fetchone()
             self._pass = last + 1
-            self._work.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._work):
                 self._take(_Taken(self._work, self._pass, selection, index), rows, labeler, selection, strict)
-                self._work.execute("COMMIT")
-            except BaseException:
-                if self._work.in_transaction:
-                    self._work.execute("ROLLBACK")
-                raise
             counts = "COUNT(*), COUNT(record), SUM(item IS NULL AND record IS NULL)"
             found = self._work.execute(f"SELECT {counts} FROM items WHERE pass = ?", (self._pass,)).fetchone()
         index.selected, index.done_before, index.rejected = found[0], found[1], found[2] or 0
@@ -231,15 +225,8 @@ class RunFolder:
             else (result.to_json(), None, None, item.key)
             for item, result in results
         ]
-        with storing(self.path / "work.sqlite"):
-            self._work.execute("BEGIN IMMEDIATE")
-            try:
-                self._work.executemany("UPDATE items SET record = ?, failure = ?, item = ? WHERE key = ?", rows)
-                self._work.execute("COMMIT")
-            except sqlite3.Error:
-                if self._work.in_transaction:
-                    self._work.execute("ROLLBACK")
-                raise
+        with storing(self.path / "work.sqlite"), transaction(self._work):
+            self._work.executemany("UPDATE items SET record = ?, failure = ?, item = ? WHERE key = ?", rows)
 
     def emit(self) -> tuple[int, Counter[str]]:
         """Write the record files in input order, each whole.
