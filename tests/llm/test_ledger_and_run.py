@@ -12,7 +12,7 @@ from doubles import scripted
 
 from rlaif.errors import ModelError, StorageError
 from rlaif.llm.base import Answer, Chain, Choose, Generate, NoAnswer, Outcome, Request, Usage
-from rlaif.llm.ledger import Ledger
+from rlaif.llm.ledger import Ledger, connect, transaction
 from rlaif.llm.run import Runner, in_parallel
 from rlaif.records import Turn
 
@@ -192,3 +192,14 @@ def test_a_full_disk_keeps_what_was_stored(tmp_path: Path) -> None:
     assert "what was stored before is kept" in message
     ((_, count, *_),) = Ledger(tmp_path / "l.sqlite").info()
     assert count == int(stored)
+
+
+def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "t.sqlite", "CREATE TABLE IF NOT EXISTS t (n INTEGER)")
+    with transaction(connection):
+        connection.execute("INSERT INTO t VALUES (1)")
+    with pytest.raises(KeyError), transaction(connection):
+        connection.execute("INSERT INTO t VALUES (2)")
+        raise KeyError("in the block")
+    assert connection.execute("SELECT n FROM t").fetchall() == [(1,)]
+    connection.close()
