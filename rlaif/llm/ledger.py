@@ -15,6 +15,7 @@ from typing import Any
 from rlaif.errors import StorageError
 from rlaif.llm.base import Answer, Chain, NoAnswer, Outcome, Usage
 
+_BUSY_TIMEOUT_S = 60.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS exchanges (
     key BLOB NOT NULL UNIQUE, llm TEXT NOT NULL, stored_at REAL NOT NULL, outcome TEXT NOT NULL
@@ -46,11 +47,25 @@ def connect(path: Path, schema: str) -> sqlite3.Connection:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{path}: cannot be created ({error.strerror})") from error
-        connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        _enter_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(schema)
     return connection
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """Turn on write-ahead logging; SQLite does not wait here for another process that does the same."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 @contextmanager

@@ -198,8 +198,13 @@ def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
     connection = connect(tmp_path / "t.sqlite", "CREATE TABLE IF NOT EXISTS t (n INTEGER)")
     with transaction(connection):
         connection.execute("INSERT INTO t VALUES (1)")
-    with pytest.raises(KeyError), transaction(connection):
-        connection.execute("INSERT INTO t VALUES (2)")
-        raise KeyError("in the block")
+
+    def fail() -> None:
+        with transaction(connection):
+            connection.execute("INSERT INTO t VALUES (2)")
+            raise KeyError("in the block")
+
+    with pytest.raises(KeyError):
+        fail()
     assert connection.execute("SELECT n FROM t").fetchall() == [(1,)]
     connection.close()
