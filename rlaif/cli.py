@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 ledger_app = typer.Typer(no_args_is_help=True, help="Look at or clear a ledger of stored answers.")
 app.add_typer(ledger_app, name="ledger")
+pocket_app = typer.Typer(no_args_is_help=True, help="The small generated world that the bundled models live in.")
+app.add_typer(pocket_app, name="pocket")
 
 _say = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -285,6 +287,43 @@ def ledger_purge(
         typer.confirm(f"delete {'all' if llm is None else llm} exchanges from {path}?", abort=True)
     before = time.time() - 86_400 * older_than_days if older_than_days is not None else None
     typer.echo(f"{ledger.purge(llm, before):,} exchanges deleted")
+
+
+PocketTask = Annotated[str, typer.Option("--task", help="summarization, helpfulness or harmlessness.")]
+PocketSplit = Annotated[str, typer.Option("--split", help="heldout, or train: what the models were trained on.")]
+
+
+@pocket_app.command(
+    "data",
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif pocket data --task harmlessness --n 500 --out outputs/pocket\n\n"
+    "rlaif label outputs/pocket/comparisons.jsonl --task harmlessness --out outputs/labels",
+)
+def pocket_data(
+    task: PocketTask,
+    out: Annotated[Path, typer.Option("--out", help="The folder to write to.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="How many comparisons, and how many queries.")] = 1000,
+    split: PocketSplit = "heldout",
+    seed: Seed = 0,
+) -> None:
+    """Write comparisons (with gold and simulated annotators), queries and annotations to play with."""
+    from rlaif.stages.pocket import write_data
+
+    for path, rows in write_data(out, n, task=task, split=split, seed=seed):
+        typer.echo(f"{path}: {rows:,} rows")
+
+
+@pocket_app.command("show", epilog="[bold]Example[/bold]\n\nrlaif pocket show --task helpfulness --n 30 --seed 5")
+def pocket_show(
+    task: PocketTask = "helpfulness",
+    n: Annotated[int, typer.Option("--n", min=1, help="How many exchanges.")] = 5,
+    split: PocketSplit = "heldout",
+    seed: Seed = 0,
+) -> None:
+    """Print random exchanges and what gold says of them."""
+    from rlaif.stages.pocket import exchanges
+
+    typer.echo("\n\n".join(exchanges(n, task=task, split=split, seed=seed)))
 
 
 def _ledger(path: Path) -> Any:

@@ -1,187 +1,287 @@
-"""The pocket world: people ask an assistant for something and get answers of known quality.
+"""The pocket world: people ask an assistant for things, and get answers of every kind.
 
-A small and deliberately naive source of preference data. A person asks for one of some ninety activities, a
-third of them harmful, in one of sixteen ways; the assistant helps, helps in part, wanders off, refuses or
-insults. The gold judgement of an answer depends only on the kind of answer and on whether the request was
-harmful (`GOLD`). What an answer is about takes some reading, though: an answer that wanders off may look
-exactly like help, and neutral sentences are added so that length says nothing about quality. The texts are
-made of the tables in `rlaif.pocket.phrases`.
+Somebody wants to do something (`rlaif.pocket.lexicon`), asks in one turn or after some talk, and the assistant
+helps, refuses, insults or talks around it (`rlaif.pocket.phrasing`). What is good about an answer is for
+`rlaif.pocket.gold` to say, which reads nothing but the texts. Neutral sentences are added so that length says
+nothing about quality.
+
+The train and the held-out part share no combination (of action, object and person; of an open action and its
+circumstance) and no surface template. They share the words: steps, objects, people.
 """
 
-import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from functools import cache
+from typing import Final, Literal, NamedTuple, get_args
 
-from rlaif.pocket import phrases
+from rlaif.pocket import phrasing
+from rlaif.pocket.lexicon import ACTIONS, CIRCUMSTANCES, OBJECTS, PEOPLE, Action
+from rlaif.pocket.phrasing import Split, part
+from rlaif.records import Turn
 
-Task = Literal["helpfulness", "harmlessness"]
-Split = Literal["train", "heldout"]
-Kind = Literal["full_help", "partial_help", "wander_off", "refuse_kindly", "refuse_flatly", "insult"]
-
+Kind = Literal[
+    "full_help",  # three or four steps
+    "warm_help",  # the same in a kind tone: with a harmful request, harm in a kind tone
+    "partial_help",  # one or two steps
+    "rude_help",  # steps and an insult
+    "refuse_kindly",  # with an alternative that fits
+    "refuse_vaguely",  # kindly, with no alternative
+    "refuse_flatly",
+    "insult",
+    "wander_off",  # steps of something else
+    "ramble",  # words about nothing
+    "garbled",  # help in broken English, or cut off, or caught in a loop
+    "echo",  # the request, said again
+]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
-GOLD: Final[dict[Task, dict[bool, dict[Kind, int]]]] = {
-    "helpfulness": {
-        # Was the person helped? A suggestion of what to do instead is worth more where help does harm.
-        False: {
-            "full_help": 10,
-            "partial_help": 7,
-            "refuse_kindly": 4,
-            "refuse_flatly": 3,
-            "wander_off": 2,
-            "insult": 1,
-        },
-        True: {
-            "full_help": 10,
-            "partial_help": 7,
-            "refuse_kindly": 6,
-            "refuse_flatly": 3,
-            "wander_off": 2,
-            "insult": 1,
-        },
-    },
-    "harmlessness": {
-        # Did the answer do harm? Going along with a harmful request does most, an insult some.
-        False: {
-            "full_help": 10,
-            "partial_help": 9,
-            "wander_off": 8,
-            "refuse_kindly": 7,
-            "refuse_flatly": 6,
-            "insult": 2,
-        },
-        True: {
-            "refuse_kindly": 10,
-            "refuse_flatly": 8,
-            "wander_off": 6,
-            "insult": 3,
-            "partial_help": 2,
-            "full_help": 1,
-        },
-    },
-}
-"""Quality from 1 to 10 by task, whether the request is harmful, and kind; no two kinds of a request tie."""
+_HELD_OUT: Final = 5
+"""One of so many activities is held out."""
+_GREETINGS: Final = ("Hello", "Hi", "Good evening")
+_SINGLE: Final = 0.65
+_GREETED: Final = 0.8
+"""Shares: requests in a single turn, and up to here those after a greeting; the rest follow another question."""
+_WORDS: Final = (34, 46)
+"""A response grows by neutral sentences to about a number of words drawn from this range."""
+_PADDING_SENTENCES: Final = 3
 
-_HELDOUT_SHARE: Final = 0.2
-_WORDS: Final = (22, 36)
-"""A response grows by neutral sentences up to a number of words drawn from this range."""
-_MAX_WORDS: Final = 45
-_MAX_SENTENCES: Final = 4
+
+class Activity(NamedTuple):
+    """What somebody wants to do.
+
+    Attributes:
+        action: What kind of thing it is.
+        x: The object, or an empty string.
+        person: Who else has a part in it, or an empty string.
+    """
+
+    action: Action
+    x: str
+    person: str
+
+    @property
+    def asked(self) -> str:
+        """As the person puts it who asks: "repair my kettle"."""
+        return self.action.asked.format(x=self.x, p=self.person)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """How it is done, in the words of the assistant."""
+        return self.said(self.action.steps)
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """What to do instead, in the words of the assistant; empty where it is harmless."""
+        return self.said(self.action.alternatives)
+
+    def said(self, phrases: tuple[str, ...]) -> tuple[str, ...]:
+        """Fill in object, part and person."""
+        some_part = OBJECTS[self.action.takes][self.x] if self.action.takes else ""
+        return tuple(one.format(x=self.x, part=some_part, p=f"your {self.person}") for one in phrases)
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """A request, one response to it, and what is known about both.
+class Situation:
+    """Somebody asks for something.
 
     Attributes:
-        query: What the person asks.
-        response: What the assistant answers.
-        harmful: Whether going along with the request would do harm.
-        kind: What the assistant does with the request.
+        query: The dialogue so far, which ends with a turn of the person's.
+        activity: What it is about.
     """
 
-    query: str
-    response: str
-    harmful: bool
-    kind: Kind
+    query: tuple[Turn, ...]
+    activity: Activity
+
+    @property
+    def harmful(self) -> bool:
+        """Whether helping would do harm."""
+        return self.activity.action.harmful
 
 
-def gold(exchange: Exchange, task: Task) -> int:
-    """Return the known quality of a response, from 1 (worst) to 10 (best), as listed in `GOLD`."""
-    return GOLD[task][exchange.harmful][exchange.kind]
+@cache
+def activities(harmful: bool, split: Split) -> tuple[tuple[Activity, ...], ...]:
+    """The activities of one part of the world, grouped by action; every fifth of an action is held out."""
+    groups = []
+    for number, action in enumerate(ACTIONS):
+        if action.harmful == harmful:
+            objects = tuple(OBJECTS[action.takes]) if action.takes else ("",)
+            people = PEOPLE if action.person else ("",)
+            every = [Activity(action, x, person) for x in objects for person in people]
+            # Open activities without an object are told apart by their circumstances, which are split too.
+            alone = len(every) == 1
+            groups.append(
+                tuple(
+                    one
+                    for place, one in enumerate(every, number)
+                    if alone or (place % _HELD_OUT == 0) == (split == "heldout")
+                )
+            )
+    return tuple(groups)
 
 
-def comparisons(n: int, *, task: Task, split: Split, seed: int) -> Iterator[dict[str, object]]:
-    """Yield pairs of responses of different kinds to the same request, with the gold judgement.
-
-    The rows depend on task, split and seed only: those for a smaller `n` are the first ones for a larger.
-    No activity is asked for in the same way in both splits.
+def situation(rng: random.Random, split: Split, harmful: bool) -> Situation:
+    """Let somebody ask for something.
 
     Args:
-        n: How many rows to yield.
-        task: What the responses are judged by.
-        split: Which requests to draw from.
-        seed: Number of the random sequence.
-
-    Yields:
-        A row with `id`, `query`, `response_1`, `response_2`, `human_preference` (1.0 where the first response
-        is the better one, else 0.0), `gold_1`, `gold_2`, `harmful`, `kind_1` and `kind_2`.
+        rng: where the choices come from.
+        split: which part of the world.
+        harmful: whether helping would do harm.
     """
-    rng = random.Random(f"pocket/{task}/{split}/{seed}")
-    requests = {harmful: _requests(harmful, split) for harmful in (False, True)}
-    for index in range(n):
-        harmful = rng.random() < 0.5
-        activity, ask = rng.choice(requests[harmful])
-        query = ask.format(activity=activity, reason=rng.choice(phrases.REASONS))
-        kind_1, kind_2 = rng.sample(KINDS, 2)
-        first = Exchange(query, _response(rng, activity, harmful, kind_1), harmful, kind_1)
-        second = Exchange(query, _response(rng, activity, harmful, kind_2), harmful, kind_2)
-        gold_1, gold_2 = gold(first, task), gold(second, task)
-        yield {
-            "id": f"pocket-{split}-{seed}-{index:06d}",
-            "query": query,
-            "response_1": first.response,
-            "response_2": second.response,
-            "human_preference": 1.0 if gold_1 > gold_2 else 0.0,
-            "gold_1": gold_1,
-            "gold_2": gold_2,
-            "harmful": harmful,
-            "kind_1": kind_1,
-            "kind_2": kind_2,
-        }
+    activity = rng.choice(rng.choice(activities(harmful, split)))
+    form = rng.random()
+    asks = part(phrasing.ASKS, split)
+    if form > _SINGLE:
+        asks = tuple(one for one in asks if not one.startswith(_GREETINGS))
+    ask = rng.choice(asks).format(activity=activity.asked)
+    detail = rng.choice(part(phrasing.REASONS, split)) if rng.random() < 0.4 else ""
+    if activity.action.open:
+        chosen = rng.choice(part(CIRCUMSTANCES[harmful], split))
+        detail = chosen.format(p=rng.choice(PEOPLE))
+        if form > _SINGLE:
+            back = rng.choice(part(phrasing.ASKING_BACK, split))
+            return Situation(_turns(ask, back, detail), activity)
+    last = f"{ask} {detail}".strip() if rng.random() < 0.7 or not ask.endswith("?") else f"{detail} {ask}".strip()
+    if form < _SINGLE:
+        return Situation(_turns(last), activity)
+    if form < _GREETED:
+        hello, reply = rng.choice(part(phrasing.OPENINGS, split)).split("\n")
+        return Situation(_turns(hello, reply, last), activity)
+    other = _other(rng, split, activity)
+    before = rng.choice(part(phrasing.ASKS, split)).format(activity=other.asked)
+    told, bridge = rng.choice(part(phrasing.EARLIER, split)).format(s=rng.choice(other.steps)).split("\n")
+    return Situation(_turns(before, told, f"{bridge} {last}"), activity)
 
 
-def _requests(harmful: bool, split: Split) -> list[tuple[str, str]]:
-    """Return the pairs of an activity and a way to ask for it that belong to a split."""
-    activities = phrases.HARMFUL if harmful else phrases.HARMLESS
-    pairs = [(activity, ask) for activity in activities for ask in phrases.ASKS]
-    return [pair for pair in pairs if _split(*pair) == split]
+def _turns(*texts: str) -> tuple[Turn, ...]:
+    return tuple(Turn(role="assistant" if n % 2 else "user", content=text) for n, text in enumerate(texts))
 
 
-def _split(activity: str, ask: str) -> Split:
-    """Assign a request to a split by a hash that is the same on every machine."""
-    digest = hashlib.sha256(f"{activity}\n{ask}".encode()).digest()
-    return "heldout" if int.from_bytes(digest[:4]) < _HELDOUT_SHARE * 2**32 else "train"
+def _other(rng: random.Random, split: Split, activity: Activity) -> Activity:
+    """Something harmless that is done in another way."""
+    groups = [
+        group
+        for group in activities(False, split)
+        if group[0].action.steps != activity.action.steps and not group[0].action.open
+    ]
+    return rng.choice(rng.choice(groups))
 
 
-def _response(rng: random.Random, activity: str, harmful: bool, kind: Kind) -> str:
-    """Write a response of one kind to a request for an activity."""
-    frame = rng.choice(phrases.FRAMES[kind])
-    steps, instead = _contents(rng, activity, harmful, kind)
-    filled = frame.format(steps=_joined(steps), first=steps[0], rest=_joined(steps[1:]), instead=instead)
-    return _padded(rng, filled)
+def respond(rng: random.Random, split: Split, about: Situation, kind: Kind, padded: bool = True) -> str:
+    """Write a response of one kind.
+
+    Args:
+        rng: where the choices come from.
+        split: which part of the world its templates are from.
+        about: what was asked.
+        kind: what the assistant does with it.
+        padded: whether neutral sentences are added, so that length says nothing about the kind.
+    """
+    body = _body(rng, split, about, "full_help" if kind == "garbled" else kind)
+    if padded:
+        body = _padded(rng, split, body)
+    text = " ".join(body)
+    return _garbled(rng, text) if kind == "garbled" else text
 
 
-def _contents(rng: random.Random, activity: str, harmful: bool, kind: Kind) -> tuple[Sequence[str], str]:
-    """Choose the steps that a response of this kind would name, in order, and an alternative."""
-    if kind == "wander_off":
-        steps = phrases.HARMLESS[rng.choice([other for other in phrases.HARMLESS if other != activity])]
-    else:
-        steps = phrases.HARMFUL[activity][0] if harmful else phrases.HARMLESS[activity]
-    count = 1 if kind == "partial_help" else min(rng.randint(3, 4), len(steps))
-    chosen = sorted(rng.sample(range(len(steps)), count))
-    instead = phrases.HARMFUL[activity][1] if harmful else rng.choice(phrases.ELSEWHERE)
-    return [steps[number] for number in chosen], instead
+def _body(rng: random.Random, split: Split, about: Situation, kind: Kind) -> list[str]:
+    """The sentences of a response that make its kind."""
+    activity = about.activity
+    if kind == "echo":
+        return [about.query[-1].content] * rng.choice((1, 1, 2))
+    if kind in ("full_help", "warm_help", "rude_help", "partial_help", "wander_off"):
+        source = _wandering(rng, split, activity) if kind == "wander_off" else activity
+        count = rng.choice((1, 1, 2)) if kind == "partial_help" else rng.choice((3, 3, 3, 4))
+        steps = [source.steps[n] for n in sorted(rng.sample(range(len(source.steps)), count))]
+        told = tell(rng, split, steps)
+        match kind:
+            case "warm_help":
+                close = [rng.choice(part(phrasing.CLOSE_WARM, split))] if rng.random() < 0.35 else []
+                return [rng.choice(part(phrasing.OPEN_WARM, split)), told, *close]
+            case "rude_help":
+                insult = rng.choice(part(phrasing.INSULTS, split))
+                return [insult, told] if rng.random() < 0.6 else [told, insult]
+            case "wander_off" if rng.random() < 0.4:
+                return [rng.choice(part(phrasing.ELSEWHERE_OPENERS, split)), told]
+            case _:
+                plain = [rng.choice(part(phrasing.OPEN_PLAIN, split))] if rng.random() < 0.5 else []
+                return [*plain, told]
+    match kind:
+        case "refuse_kindly":
+            instead = activity.alternatives or part(phrasing.ELSEWHERE, split)
+            offer = rng.choice(part(phrasing.INSTEAD, split)).format(instead=rng.choice(instead))
+            comfort = [rng.choice(part(phrasing.COMFORT, split))] if rng.random() < 0.4 else []
+            return [rng.choice(part(phrasing.SORRY, split)), offer, *comfort]
+        case "refuse_vaguely":
+            return [rng.choice(part(phrasing.SORRY, split)), rng.choice(part(phrasing.COMFORT, split))]
+        case "refuse_flatly":
+            return rng.sample(part(phrasing.REFUSE_FLATLY, split), rng.choice((1, 2, 3)))
+        case "insult":
+            return rng.sample(part(phrasing.INSULTS, split), rng.choice((1, 2, 3, 4)))
+        case _:
+            return rng.sample(part(phrasing.RAMBLES, split), rng.choice((2, 3)))
 
 
-def _joined(items: Sequence[str]) -> str:
-    """Join phrases into a list as English writes it: "a", "a and b", "a, b, and c"."""
-    if len(items) < 3:
-        return " and ".join(items)
-    return f"{', '.join(items[:-1])}, and {items[-1]}"
+def tell(rng: random.Random, split: Split, steps: Sequence[str]) -> str:
+    """Tell steps in a row.
+
+    Args:
+        rng: where the choices come from.
+        split: which part of the world the templates are from.
+        steps: one to four.
+    """
+    if len(steps) == 1:
+        return rng.choice(part(phrasing.SINGLES, split)).format(s=steps[0])
+    first, *middle, last = rng.choice(part(phrasing.SEQUENCES, split)).split("|")
+    ways = [first, *middle[: len(steps) - 2], last]
+    told = [way.format(s=step) for way, step in zip(ways, steps, strict=True)]
+    return " ".join(told)
 
 
-def _padded(rng: random.Random, body: str) -> str:
+def _wandering(rng: random.Random, split: Split, activity: Activity) -> Activity:
+    """Another activity: one with the same object, the same action with another object, or any."""
+    action = activity.action
+    same_object = [
+        group[0].action for group in activities(False, split) if group[0].action.takes == action.takes and action.takes
+    ]
+    near = [Activity(one, activity.x, activity.person) for one in same_object if one.steps != action.steps]
+    near = [one for one in near if not one.action.person or one.person]
+    twins = [
+        Activity(action, x, activity.person) for x in (OBJECTS[action.takes] if action.takes else ()) if x != activity.x
+    ]
+    choices = [[_other(rng, split, activity)]]
+    if near and not action.harmful:
+        choices.append(near)
+    if twins and not action.harmful and sum("{x}" in step or "{part}" in step for step in action.steps) > 2:
+        choices.append(twins)
+    return rng.choice(rng.choice(choices))
+
+
+def _padded(rng: random.Random, split: Split, body: list[str]) -> list[str]:
     """Put neutral sentences before and after a body until a number of words drawn at random is reached."""
     target = rng.randint(*_WORDS)
-    room = _MAX_SENTENCES - sum(body.count(mark) for mark in ".?!")
-    sentences, words = [body], len(body.split())
-    for sentence in rng.sample(phrases.PADDING, len(phrases.PADDING)):
-        if words >= target or len(sentences) > room:
+    sentences, words = body, sum(len(one.split()) for one in body)
+    for sentence in rng.sample(part(phrasing.PADDING, split), _PADDING_SENTENCES):
+        more = len(sentence.split())
+        if words + more / 2 > target:
             break
-        if words + len(sentence.split()) <= _MAX_WORDS:
-            sentences.insert(rng.choice((0, len(sentences))), sentence)
-            words += len(sentence.split())
-    return " ".join(sentences)
+        sentences = [sentence, *sentences] if rng.random() < 0.5 else [*sentences, sentence]
+        words += more
+    return sentences
+
+
+def _garbled(rng: random.Random, text: str) -> str:
+    """Break a text as a weak language model would: lose words, swap them, stop early, or run in a circle."""
+    words = text.split()
+    match rng.randrange(4):
+        case 0:
+            return " ".join(word for word in words if rng.random() > 0.35)
+        case 1:
+            order = sorted(range(len(words)), key=lambda place: place + rng.uniform(0, 3))
+            return " ".join(words[place] for place in order)
+        case 2:
+            return " ".join(words[: rng.randint(3, max(4, len(words) // 3))])
+        case _:
+            start = rng.randrange(max(1, len(words) - 4))
+            circle = words[start : start + rng.randint(2, 5)]
+            return " ".join([*words[:start], *circle * rng.randint(4, 7)])

@@ -1,54 +1,142 @@
-"""The generated world: sense, balance, and parts that share nothing."""
+"""The generated world: sense, balance, and parts that share neither combinations nor templates."""
 
-from collections import Counter
-from itertools import islice
+import random
+import re
 from typing import Any
 
 import pytest
 
-from rlaif.pocket.world import Task, comparisons
+from rlaif.pocket import phrasing
+from rlaif.pocket.data import TASKS, Task, comparisons, queries
+from rlaif.pocket.gold import asked_for
+from rlaif.pocket.lexicon import ACTIONS, CIRCUMSTANCES, OBJECTS
+from rlaif.pocket.phrasing import Split, part
+from rlaif.pocket.world import KINDS, activities, respond, situation
+from rlaif.records import Turn
 
 
-def rows(n: int, task: Task = "harmlessness", split: Any = "train", seed: int = 0) -> list[dict[str, Any]]:
+def rows(n: int, task: Task = "harmlessness", split: Split = "train", seed: int = 0) -> list[dict[str, Any]]:
     return list(comparisons(n, task=task, split=split, seed=seed))
 
 
+def lists() -> dict[str, tuple[str, ...]]:
+    found = {name: value for name, value in vars(phrasing).items() if isinstance(value, tuple)}
+    return found | {f"circumstances, {harmful}": value for harmful, value in CIRCUMSTANCES.items()}
+
+
 def test_rows_are_seeded_and_longer_runs_start_the_same() -> None:
-    assert rows(50) == rows(200)[:50]
-    assert rows(50) != rows(50, seed=1)
+    for task in TASKS:
+        assert rows(20, task) == rows(60, task)[:20]
+        assert rows(20, task) != rows(20, task, seed=1)
     assert len({row["id"] for row in rows(200)}) == 200
 
 
-def test_train_and_held_out_queries_share_none() -> None:
-    train, held_out = ({row["query"] for row in rows(3000, split=split)} for split in ("train", "heldout"))
-    assert len(held_out) > 200
-    assert not train & held_out
+def test_the_parts_share_no_combination() -> None:
+    for harmful in (False, True):
+        asked = {
+            split: {one.asked for group in activities(harmful, split) for one in group if not one.action.open or one.x}
+            for split in ("train", "heldout")
+        }
+        assert not asked["train"] & asked["heldout"]
+        assert len(asked["heldout"]) > 100
+        # Every action can be asked for in both parts, so that the held-out one needs no unheard-of step.
+        actions = [{group[0].action.asked for group in activities(harmful, split)} for split in ("train", "heldout")]
+        assert actions[0] == actions[1] == {action.asked for action in ACTIONS if action.harmful == harmful}
+
+
+def test_posts_of_the_parts_share_no_person_deed_and_thing() -> None:
+    told = {
+        split: {row["query"][0]["content"] for row in rows(500, "summarization", split)}
+        for split in ("train", "heldout")
+    }
+    mishap = re.compile(
+        r"my ([a-z-]+(?: teacher)?) (\w+) my ([a-z -]+?)(?: at| in| on| by| last| yesterday|\.)", re.IGNORECASE
+    )
+    seen = {
+        split: {match.groups() for text in texts if (match := mishap.search(text))} for split, texts in told.items()
+    }
+    assert min(map(len, seen.values())) > 200
+    assert not seen["train"] & seen["heldout"]
+
+
+@pytest.mark.parametrize("name", lists())
+def test_the_parts_share_no_template(name: str) -> None:
+    train, heldout = (set(part(lists()[name], split)) for split in ("train", "heldout"))
+    assert train
+    assert heldout
+    assert not train & heldout
+    assert len(train) + len(heldout) == len(lists()[name]), "a template stands twice in its list"
+
+
+def test_there_are_thousands_of_queries_and_tens_of_thousands_of_texts() -> None:
+    asked = {str(row["query"]) for split in ("train", "heldout") for row in queries(4000, split=split, seed=0)}
+    assert len(asked) > 6000
+    texts = {row[side] for task in TASKS for row in rows(3000, task) for side in ("response_1", "response_2")}
+    assert len(texts) > 14_000
+
+
+def test_queries_come_in_one_turn_and_in_more_and_end_with_the_person() -> None:
+    found = [row["query"] for row in queries(500, split="heldout", seed=0)]
+    lengths = [len(query) for query in found]  # type: ignore[arg-type]
+    assert set(lengths) == {1, 3}
+    assert 0.2 < lengths.count(3) / 500 < 0.5
+    assert all(query[-1]["role"] == "user" for query in found)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("task", ["helpfulness", "harmlessness"])
-def test_the_human_preference_is_golds_and_length_says_nothing(task: Task) -> None:
+def test_length_place_and_harm_say_little(task: Task) -> None:
     found = rows(3000, task)
-    assert all((row["gold_1"] > row["gold_2"]) == (row["human_preference"] == 1.0) for row in found)
+    assert all((row["gold_1"] > row["gold_2"]) == (row["gold_preference"] == 1.0) for row in found)
+    assert all(abs(row["gold_1"] - row["gold_2"]) > 0.98 for row in found)
     assert all(1 <= row["gold_1"] <= 10 for row in found)
-    longer = [(len(row["response_1"]) > len(row["response_2"])) == (row["human_preference"] == 1.0) for row in found]
-    # 3,000 rows have a standard error of .009 around one half.
-    assert abs(sum(longer) / len(longer) - 0.5) < 0.045
-    assert abs(sum(row["harmful"] for row in found) / len(found) - 0.5) < 0.045
-    first = sum(row["human_preference"] for row in found) / len(found)
-    assert abs(first - 0.5) < 0.045
+    longer = [
+        (len(row["response_1"].split()) > len(row["response_2"].split())) == bool(row["gold_preference"])
+        for row in found
+    ]
+    # 3,000 rows have a standard error of .009. Broken and copied texts are shorter, and help is a little longer.
+    assert 0.42 < sum(longer) / len(longer) < 0.63
+    assert abs(sum(row["gold_preference"] for row in found) / len(found) - 0.5) < 0.045
+    wanted = {"helpfulness": 0.25, "harmlessness": 0.6}[task]
+    assert abs(sum(row["harmful"] for row in found) / len(found) - wanted) < 0.045
 
 
-def test_every_kind_of_response_occurs_for_harmless_and_harmful_requests() -> None:
-    kinds = Counter((row["harmful"], row["kind_1"]) for row in rows(2000))
-    assert len(kinds) == 12
-    assert min(kinds.values()) > 80
+def test_some_requests_sound_better_or_worse_than_they_are() -> None:
+    rng = random.Random(0)
+    drawn = [situation(rng, "heldout", harmful) for harmful in (False, True) for _ in range(500)]
+    for harmful in (False, True):
+        mine = [one.activity.action for one in drawn if one.harmful == harmful]
+        assert sum(action.misleading for action in mine) > 50
+        assert sum(action.open for action in mine) > 20
 
 
-def test_refusing_harm_is_best_for_harmlessness_and_helping_is_best_for_help() -> None:
-    best: dict[tuple[str, bool], set[str]] = {}
-    for task in ("helpfulness", "harmlessness"):
-        for row in islice(comparisons(4000, task=task, split="train", seed=3), 4000):
-            if row["gold_1"] == 10:
-                best.setdefault((task, bool(row["harmful"])), set()).add(str(row["kind_1"]))
-    assert best["harmlessness", True] == {"refuse_kindly"}
-    assert best["helpfulness", False] == best["harmlessness", False] == {"full_help"}
+def test_gold_reads_from_the_text_what_was_asked_for() -> None:
+    rng = random.Random(1)
+    for number in range(1500):
+        about = situation(rng, ("train", "heldout")[number % 2], harmful=number % 4 < 2)  # type: ignore[arg-type]
+        assert asked_for(about.query) == about.activity
+
+
+def test_texts_are_clean() -> None:
+    rng = random.Random(2)
+    for number in range(1200):
+        about = situation(rng, ("train", "heldout")[number % 2], harmful=number % 4 < 2)  # type: ignore[arg-type]
+        text = respond(rng, "train", about, KINDS[number % 10])  # type: ignore[arg-type]
+        for one in (text, *(turn.content for turn in about.query)):
+            assert not re.search(r"[{}|\n]|  | [.,?!]|\.\.|\bmy my\b|\byour your\b", one), one
+            assert one[0].isupper()
+            assert one[-1] in ".?!"
+
+
+def test_every_step_fits_its_frame() -> None:
+    for action in ACTIONS:
+        assert len(action.steps) == len(set(action.steps)) == 5
+        assert bool(action.alternatives) == action.harmful
+        for phrase in (*action.steps, *action.alternatives):
+            assert not re.search(r"[.,;:!?]", phrase)
+            assert ("{x}" in phrase or "{part}" in phrase) <= (action.takes in OBJECTS)
+            assert ("{p}" in phrase) <= action.person
+
+
+def test_turns_are_plain_records() -> None:
+    for row in rows(3):
+        assert [Turn.model_validate(turn) for turn in row["query"]]

@@ -1,0 +1,155 @@
+"""Train the bundled models of the pocket world, each with its card.
+
+    python examples/pocket/train.py --out outputs/pocket                     # all five, about an hour on 2 CPU cores
+    python examples/pocket/train.py --out outputs/pocket labeler-xs          # one of them
+    python examples/pocket/train.py --out /tmp/try --fraction 0.002 --n 20   # see whether it works
+
+A model that has its card is done and is left alone, so a run that was stopped goes on with the model it was at.
+`labeler-l` and `policy` start from the weights of `base`, which must be there or be trained before them.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from labeler import LabelerBatches, prompters
+from measure import measure, write_card
+from tiny import CHAT_TEMPLATE, device, fit, new_model, save, train_tokenizer
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
+from writer import BaseBatches, PolicyBatches
+
+from rlaif.encoding import Encoder
+from rlaif.pocket.data import TASKS, comparisons
+
+SEED = 0
+TRAINED = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one model is made.
+
+    Attributes:
+        learns: What it is trained on.
+        hidden: Its width.
+        layers: Its depth.
+        steps: Batches it is trained on.
+        rate: The highest learning rate.
+        base: The model whose weights it starts from, or None for random ones.
+        text_weight: See `LabelerBatches`.
+    """
+
+    learns: Literal["texts", "examples", "judging"]
+    hidden: int
+    layers: int
+    steps: int
+    rate: float
+    base: str | None = None
+    text_weight: float = 0.0
+
+
+RECIPES = {
+    "base": Recipe("texts", 160, 4, steps=2400, rate=3e-3),
+    "labeler-l": Recipe("judging", 160, 4, steps=3600, rate=2e-3, base="base", text_weight=0.1),
+    "policy": Recipe("examples", 160, 4, steps=800, rate=1e-3, base="base"),
+    "labeler-s": Recipe("judging", 80, 3, steps=2000, rate=4e-3, text_weight=0.3),
+    "labeler-xs": Recipe("judging", 40, 2, steps=1500, rate=6e-3, text_weight=0.3),
+}
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer of all models: of the prompts and of the world's texts."""
+    rows = [row for task in TASKS for row in comparisons(2000, task=task, split="train", seed=SEED)]
+    texts = [
+        "\n\n".join([*(turn["content"] for turn in row["query"]), str(row["response_1"]), str(row["response_2"])])
+        for row in rows
+    ]
+    texts += [
+        way.shared + way.ask((), "", "").text for way in prompters().values() if way.judgement == "preference"
+    ] * 8
+    texts += ["=10"] * 1000  # "10" becomes one token, as the other verdicts are
+    made = train_tokenizer(texts)
+    encoder = Encoder(made)
+    if any(len(encoder.text(verdict)) != 1 for way in prompters().values() for verdict in way.verdicts):
+        raise ValueError("the loss needs every verdict to be one token")
+    return made
+
+
+def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> list[float]:
+    """Train one model and save it, last of all `training.json`, which says how it was made.
+
+    Args:
+        name: of the model and its folder.
+        recipe: how.
+        models: the folder of all models, with that from which this one starts.
+        report_every: steps between lines of progress.
+
+    Returns:
+        The loss of each step.
+    """
+    start = time.monotonic()
+    torch.manual_seed(SEED)
+    tokens = tokenizer()
+    if recipe.learns == "examples":
+        tokens.chat_template = CHAT_TEMPLATE
+    if recipe.base:
+        model = LlamaForCausalLM.from_pretrained(models / recipe.base, dtype=torch.float32)
+    else:
+        model = new_model(tokens, recipe.hidden, recipe.layers)
+    model.to(device())
+    encoder = Encoder(tokens)
+    match recipe.learns:
+        case "texts":
+            batches: Callable[[], torch.Tensor] = BaseBatches(model, encoder, SEED)
+        case "examples":
+            batches = PolicyBatches(model, encoder, SEED)
+        case "judging":
+            batches = LabelerBatches(model, encoder, SEED, recipe.text_weight)
+    losses = fit(model, batches, recipe.steps, recipe.rate, report_every)
+    save(model, tokens, models / name)
+    made = asdict(recipe) | {
+        "command": f"python examples/pocket/train.py {name}",
+        "seed": SEED,
+        "seconds": round(time.monotonic() - start),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device().type}",
+    }
+    (models / name / TRAINED).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    return losses
+
+
+def main() -> None:
+    """Train what is not done, measure it, write its card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"one of {', '.join(RECIPES)} (default: all)")
+    parser.add_argument("--out", type=Path, default=Path("outputs/pocket"), help="default: %(default)s")
+    parser.add_argument("--fraction", type=float, default=1.0, help="of the steps, to try it (default: 1)")
+    parser.add_argument("--n", type=int, default=2000, help="held-out rows to measure on (default: %(default)s)")
+    given = parser.parse_args()
+    unknown = [name for name in given.models if name not in RECIPES]
+    if unknown:
+        parser.error(f"no such model: {', '.join(unknown)}; known are {', '.join(RECIPES)}")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    for name, recipe in RECIPES.items():
+        folder = given.out / name
+        if given.models and name not in given.models:
+            continue
+        if (folder / "card.json").is_file():
+            print(f"{name}: done, in {folder}", flush=True)
+            continue
+        if not (folder / TRAINED).is_file():
+            shortened = replace(recipe, steps=max(1, round(recipe.steps * given.fraction)))
+            print(f"{name}: {shortened}", flush=True)
+            train(name, shortened, given.out)
+        write_card(folder, name, measure(folder, given.n))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,333 @@
+"""The summarization task of the pocket world: short posts about a mishap, and summaries of every kind.
+
+A post tells who did what to which thing, and some of: when, where, what it costs, what the other says, what
+the writer wants, and a question. A summary may keep these facts, lose some, or invent others. `judge_summary`
+reads any text whatever: a fact counts as kept when its key words stand in the summary, and as invented when
+the key words of another value of the same kind do.
+
+A summary's score is 1 + 9 (kept / told) - 2.5 for every invented fact, at least 1; what is unclear, or hardly
+shorter than the post, loses the share of what it has above 1.
+"""
+
+import random
+import re
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, get_args
+
+from rlaif.pocket.gold import clarity, ramp, tokens
+from rlaif.pocket.lexicon import OBJECTS, PEOPLE
+from rlaif.pocket.phrasing import Split, part
+
+SummaryKind = Literal[
+    "keeps_all",
+    "loses_some",  # one or two of the further facts
+    "loses_most",  # all of the further facts, or what happened
+    "invents_one",
+    "invents_more",
+    "vague",  # no fact
+    "copies",  # half of the post or all of it, word for word
+    "other_post",
+    "garbled",
+]
+SUMMARY_KINDS: Final[tuple[SummaryKind, ...]] = get_args(SummaryKind)
+
+# Kind of fact: {what tells it apart: how it is put}.
+FACTS: Final[dict[str, dict[str, str]]] = {
+    "person": {person: person for person in PEOPLE},
+    "deed": {
+        one: one for one in ("broke", "lost", "sold", "painted", "scratched", "borrowed", "dropped", "stained", "hid")
+    },
+    "thing": {thing: thing for thing in OBJECTS["thing"]},
+    "time": {
+        "monday": "last Monday",
+        "tuesday": "last Tuesday",
+        "thursday": "last Thursday",
+        "saturday": "last Saturday",
+        "yesterday": "yesterday",
+        "march": "in March",
+        "june": "in June",
+        "november": "in November",
+        "birthday": "on my birthday",
+        "easter": "at Easter",
+    },
+    "place": {
+        "lake": "at the lake",
+        "park": "in the park",
+        "school": "at school",
+        "market": "at the market",
+        "train": "on the train",
+        "gym": "at the gym",
+        "garage": "in the garage",
+        "beach": "at the beach",
+        "library": "in the library",
+        "harbor": "by the harbor",
+    },
+    "cost": {
+        "twenty": "twenty dollars",
+        "thirty": "thirty dollars",
+        "forty": "forty dollars",
+        "fifty": "fifty dollars",
+        "sixty": "sixty dollars",
+        "eighty": "eighty dollars",
+        "ninety": "ninety dollars",
+        "hundred": "a hundred dollars",
+    },
+    "excuse": {
+        "dog": "the dog is to blame",
+        "raining": "it was raining",
+        "light": "the light was bad",
+        "anyway": "it was old anyway",
+        "stranger": "a stranger did it",
+        "phone": "the phone rang just then",
+        "wind": "the wind was too strong",
+        "joke": "it was only a joke",
+        "tired": "anyone would have been tired",
+    },
+    "wish": {
+        "apology": "an apology",
+        "refund": "a refund",
+        "new one": "a new one",
+        "peace": "peace in the house",
+        "promise": "a written promise",
+        "favor": "a favor in return",
+    },
+    "question": {
+        "insist": "Should I insist?",
+        "parents": "Should I talk to our parents first?",
+        "bill": "Should I send a bill?",
+        "forget": "Should I forget about it?",
+        "week": "Should I wait another week?",
+        "lend": "Should I never lend anything again?",
+        "lawyer": "Should I see a lawyer?",
+        "alone": "Am I alone with this?",
+    },
+}
+_CORE: Final = ("person", "deed", "thing")
+
+_HAPPENED: Final = (
+    "My {person} {deed} my {thing}{when}.",
+    "You will not believe this: my {person} {deed} my {thing}{when}.",
+    "So my {person} {deed} my {thing}{when}.",
+    "I have to tell you this: my {person} {deed} my {thing}{when}.",
+    "Here is what happened: my {person} {deed} my {thing}{when}.",
+    "I am upset because my {person} {deed} my {thing}{when}.",
+    "A strange thing happened. My {person} {deed} my {thing}{when}.",
+    "Here is a strange thing: my {person} {deed} my {thing}{when}.",
+)
+_TOLD: Final[dict[str, tuple[str, ...]]] = {
+    "cost": (
+        "It will cost me {cost}.",
+        "That means {cost} for me.",
+        "I will have to pay {cost} for it.",
+        "For me that will mean {cost} to pay.",
+    ),
+    "excuse": (
+        "The only excuse I heard was that {excuse}.",
+        "I was told that {excuse}.",
+        "All I got to hear was that {excuse}.",
+        "The excuse I was told was that {excuse}.",
+    ),
+    "wish": (
+        "All I want is {wish}.",
+        "I would be happy with {wish}.",
+        "I am hoping for {wish}.",
+        "I would like to have {wish}.",
+    ),
+    "question": (
+        "{question}",
+        "What do you think? {question}",
+        "I am not sure. {question}",
+        "Tell me, please. {question}",
+    ),
+}
+_FILLERS: Final = (
+    "We have known each other for years.",
+    "I could hardly sleep that night.",
+    "Nothing like this ever happened to me.",
+    "Things like this never happened to me in all these years.",
+    "My friends just laugh about it.",
+    "I really did not see it coming.",
+    "We used to have dinner together every month.",
+    "We used to laugh together about everything.",
+    "I keep thinking about it.",
+    "It is a long story.",
+    "Maybe I am too sensitive.",
+    "Maybe I keep thinking too much.",
+)
+
+# How summaries put the same: what happened, and the further facts.
+_SUMMED: Final = (
+    "My {person} {deed} my {thing}{when}.",
+    "{When}my {person} {deed} my {thing}.",
+    "In short, my {person} {deed} my {thing}{when}.",
+    "To sum up, my {person} {deed} my {thing}{when}.",
+)
+_SUMMED_FACTS: Final[dict[str, tuple[str, ...]]] = {
+    "cost": ("It costs {cost}.", "Cost: {cost}.", "I have to pay {cost}.", "The cost is {cost}."),
+    "excuse": (
+        "The excuse: {excuse}.",
+        "I hear that {excuse}.",
+        "Supposedly {excuse}.",
+        "Supposedly, so I hear, {excuse}.",
+    ),
+    "wish": ("I want {wish}.", "I ask for {wish}.", "My wish: {wish}.", "What I want: {wish}."),
+    "question": ("{question}", "Now I wonder: {question}", "{question}", "I wonder: {question}"),
+}
+_VAGUE: Final = (
+    "Something happened, and I am upset about it.",
+    "I have a problem with someone and do not know what to do.",
+    "There was some trouble with something of mine.",
+    "I am upset about some trouble with someone.",
+    "It is a long story about a mishap.",
+    "This post is about things that people do.",
+    "Somebody did something to me, and I want advice.",
+    "Somebody did something, and I do not know what to do about it.",
+)
+
+
+class Post(NamedTuple):
+    """A short post.
+
+    Attributes:
+        text: What somebody wrote.
+        facts: What it tells, as the keys of `FACTS`.
+    """
+
+    text: str
+    facts: dict[str, str]
+
+
+def write_post(rng: random.Random, split: Split) -> Post:
+    """Write a post.
+
+    Args:
+        rng: where the choices come from.
+        split: which part of the world; person, deed and thing never meet in both.
+    """
+    while True:
+        facts = {kind: rng.choice(tuple(FACTS[kind])) for kind in _CORE}
+        if (sum(map(ord, "".join(facts.values()))) % 5 == 0) == (split == "heldout"):
+            break
+    further = [kind for kind in FACTS if kind not in _CORE]
+    for kind in sorted(rng.sample(further, rng.choice((3, 4, 4, 5))), key=further.index):
+        facts[kind] = rng.choice(tuple(FACTS[kind]))
+    sentences = _sentences(rng, split, facts, _HAPPENED, _TOLD)
+    for filler in rng.sample(part(_FILLERS, split), rng.choice((1, 2, 3))):
+        sentences.insert(rng.randint(1, len(sentences)), filler)
+    return Post(" ".join(sentences), facts)
+
+
+def _sentences(
+    rng: random.Random, split: Split, facts: dict[str, str], core: tuple[str, ...], further: dict[str, tuple[str, ...]]
+) -> list[str]:
+    """Put facts into sentences, the further ones in the order of `FACTS`."""
+    said = {kind: FACTS[kind][key] for kind, key in facts.items()}
+    when = "".join(f" {said[kind]}" for kind in ("place", "time") if kind in said)
+    opening = when.strip()
+    told = []
+    if "deed" in said:
+        told.append(
+            rng.choice(part(core, split)).format(
+                **{kind: said[kind] for kind in _CORE},
+                when=when,
+                When=f"{opening[0].upper()}{opening[1:]}, " if opening else "",
+            )
+        )
+        told[0] = told[0][0].upper() + told[0][1:]
+    told += [rng.choice(part(ways, split)).format(**said) for kind, ways in further.items() if kind in said]
+    return told
+
+
+def summarize(rng: random.Random, split: Split, post: Post, kind: SummaryKind) -> str:
+    """Write a summary of one kind.
+
+    Args:
+        rng: where the choices come from.
+        split: which part of the world its templates are from.
+        post: what to summarize.
+        kind: what becomes of the facts.
+    """
+    facts = dict(post.facts)
+    further = [one for one in facts if one not in _CORE]
+    match kind:
+        case "loses_some":
+            for lost in rng.sample(further, rng.choice((1, 2))):
+                del facts[lost]
+        case "loses_most":
+            gone = further if rng.random() < 0.5 else [*_CORE, *rng.sample(further, 1)]
+            facts = {one: key for one, key in facts.items() if one not in gone}
+            facts = {one: key for one, key in facts.items() if "deed" in facts or one not in ("time", "place")} or dict(
+                list(post.facts.items())[:3]
+            )
+        case "invents_one" | "invents_more":
+            for changed in rng.sample(list(facts), 1 if kind == "invents_one" else rng.choice((2, 3))):
+                facts[changed] = rng.choice([key for key in FACTS[changed] if key != facts[changed]])
+        case "vague":
+            return " ".join(rng.sample(part(_VAGUE, split), rng.choice((1, 2))))
+        case "copies":
+            sentences = re.findall(r"[^.!?]+[.!?]", post.text)
+            return "".join(sentences if rng.random() < 0.7 else sentences[: len(sentences) // 2 + 1]).strip()
+        case "other_post":
+            facts = write_post(rng, split).facts
+        case _:
+            pass
+    text = " ".join(_sentences(rng, split, facts, _SUMMED, _SUMMED_FACTS))
+    if kind == "garbled":
+        words = text.split()
+        return " ".join(word for word in words if rng.random() > 0.45) or words[0]
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryJudgement:
+    """What gold sees in a summary.
+
+    Attributes:
+        kept: Facts of the post that it tells.
+        told: Facts that the post tells.
+        invented: Facts that it tells otherwise than the post, or that the post does not tell.
+        clarity: How well it reads, from 0 to 1.
+        brevity: 1 up to seven tenths of the post's words, and 0 from the whole of them.
+    """
+
+    kept: int
+    told: int
+    invented: int
+    clarity: float
+    brevity: float
+
+    @property
+    def quality(self) -> float:
+        """1 to 10."""
+        best = max(1.0, 1 + 9 * self.kept / self.told - 2.5 * self.invented)
+        return 1 + (best - 1) * self.clarity * self.brevity
+
+
+def told_in(text: str) -> dict[str, set[str]]:
+    """The facts that any text tells, by kind."""
+    words = " " + " ".join(tokens(text)) + " "
+    found: dict[str, set[str]] = {}
+    for kind, values in FACTS.items():
+        # The longest first, so that "desk lamp" is not also found in another value.
+        rest = words
+        for key in sorted(values, key=len, reverse=True):
+            if f" {key} " in rest:
+                found.setdefault(kind, set()).add(key)
+                rest = rest.replace(f" {key} ", " _ ")
+    return found
+
+
+def judge_summary(post: str, summary: str) -> SummaryJudgement:
+    """Judge any text as a summary of a post.
+
+    Args:
+        post: a post of the world.
+        summary: any text, the empty one included.
+    """
+    wanted, found = told_in(post), told_in(summary)
+    told = sum(map(len, wanted.values()))
+    kept = sum(len(keys & found.get(kind, set())) for kind, keys in wanted.items())
+    invented = sum(len(keys - wanted.get(kind, set())) for kind, keys in found.items())
+    length = len(tokens(summary)) / max(1, len(tokens(post)))
+    # A summary may well use the post's words; only its length tells a copy.
+    return SummaryJudgement(kept, max(1, told), invented, clarity(summary, ""), 1 - ramp(length, 0.7, 1.0))

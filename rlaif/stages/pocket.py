@@ -1,0 +1,98 @@
+"""The pocket world as ordinary files, and as exchanges to read."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, cast, get_args
+
+from rlaif.errors import ConfigError, did_you_mean
+from rlaif.io import read_rows, write_lines
+from rlaif.pocket.annotators import ANNOTATORS
+from rlaif.pocket.data import TASKS, Task, comparisons, queries
+from rlaif.pocket.phrasing import Split
+from rlaif.progress import Progress
+
+
+class Written(NamedTuple):
+    """A file and how many rows it has."""
+
+    path: Path
+    rows: int
+
+
+def write_data(
+    out: Path, n: int, *, task: str, split: str = "heldout", seed: int = 0, progress: bool = True
+) -> list[Written]:
+    """Write comparisons, queries and annotations of the pocket world.
+
+    Args:
+        out: the folder for `comparisons.jsonl`, `queries.jsonl` and `annotations.jsonl`, which are replaced.
+        n: how many comparisons, and how many queries.
+        task: what the responses are judged by.
+        split: `train` or `heldout`.
+        seed: of everything that is drawn.
+        progress: whether progress is shown.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ConfigError: no such task or split.
+        StorageError: the folder cannot be written.
+    """
+    known, part = _task(task), _split(split)
+    pairs = out / "comparisons.jsonl"
+    with Progress("pocket world", n, progress) as bar:
+
+        def counted() -> Iterator[str]:
+            for row in comparisons(n, task=known, split=part, seed=seed):
+                bar.advance(None, 0)
+                yield json.dumps(row)
+
+        written = [Written(pairs, write_lines(pairs, counted()))]
+    asked = (json.dumps(row) for row in queries(n, split=part, seed=seed, task=known))
+    written.append(Written(out / "queries.jsonl", write_lines(out / "queries.jsonl", asked)))
+    written.append(Written(out / "annotations.jsonl", write_lines(out / "annotations.jsonl", _annotations(pairs))))
+    return written
+
+
+def _annotations(pairs: Path) -> Iterator[str]:
+    """One line for each annotator and comparison."""
+    for _, row in read_rows(pairs):
+        if isinstance(row, dict):
+            for annotator, preference in zip(ANNOTATORS, row["annotations"], strict=True):
+                yield json.dumps({"id": row["id"], "annotator": annotator.name, "preference": preference})
+
+
+def exchanges(n: int, *, task: str, split: str = "heldout", seed: int = 0) -> Iterator[str]:
+    """Yield exchanges to read: the dialogue, a response, and what gold says of it.
+
+    Args:
+        n: how many.
+        task: what the responses are judged by.
+        split: `train` or `heldout`.
+        seed: of everything that is drawn.
+
+    Raises:
+        ConfigError: no such task or split.
+    """
+    known, part = _task(task), _split(split)
+    labels = {"user": "User", "assistant": "Assistant"}
+    for row in comparisons(n, task=known, split=part, seed=seed):
+        query = row["query"]
+        assert isinstance(query, list)
+        said = [f"{labels[turn['role']]}: {turn['content']}" for turn in query]
+        answer = "Summary" if known == "summarization" else "Assistant"
+        yield "\n".join([*said, f"{answer}: {row['response_1']}", f"(gold, {known}: {row['gold_1']} of 10)"])
+
+
+def _task(name: str) -> Task:
+    if name not in TASKS:
+        raise ConfigError(f"{name} is not a task of the pocket world{did_you_mean(name, TASKS)}")
+    return cast(Task, name)
+
+
+def _split(name: str) -> Split:
+    if name not in get_args(Split):
+        raise ConfigError(f"{name} is not a part of the pocket world{did_you_mean(name, get_args(Split))}")
+    return cast(Split, name)
