@@ -9,7 +9,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 .PHONY: help demo test lint acceptance clean
 
 help:
-	@echo "make demo        set up .venv and label 300 comparisons with a bundled tiny model"
+	@echo "make demo        set up .venv and label 500 comparisons with a bundled tiny model"
 	@echo "make test        set up .venv, then lint, types and tests"
 	@echo "make acceptance  what is too long for every day; writes benchmarks/results/"
 	@echo "make clean       remove .venv and what tools left behind (outputs/ stays)"

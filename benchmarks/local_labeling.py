@@ -20,8 +20,8 @@ from rlaif import encoding, generation
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.llm.run import Runner, in_parallel
 from rlaif.llm.transformers import TransformersLLM
+from rlaif.pocket.data import comparisons
 from rlaif.pocket.paths import model_folder
-from rlaif.pocket.world import comparisons
 from rlaif.prompting import Prompter, load_task
 from rlaif.records import Comparison, Preference, parse
 

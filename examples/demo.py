@@ -1,8 +1,10 @@
-"""Label 300 comparisons of the pocket world with a bundled model, and look at what came of it.
+"""Label 500 comparisons of the pocket world with a bundled model, and look at what came of it.
 
     make demo
 
-The world is generated, so its gold preference is known: the last lines say how often the labels agree with it.
+The world is generated, so its gold preference is known, and so are the simulated annotators' opinions: the last
+lines say how often the labels agree with both, whether the order of the responses matters, and whether the
+labels mean what they say.
 """
 
 import json
@@ -11,42 +13,54 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rlaif.pocket.world import comparisons
-
 ROOT = Path(__file__).parents[1]
-OUT = Path("outputs")
-ROWS = 300
+OUT = Path("outputs/demo")
+TASK = "harmlessness"
+ROWS = 500
 
 
 def main() -> None:
-    """Write the comparisons, run the command, read its labels."""
-    data = OUT / "demo-comparisons.jsonl"
-    rows = comparisons(ROWS, task="harmlessness", split="heldout", seed=2026)
-    (ROOT / OUT).mkdir(exist_ok=True)
-    (ROOT / data).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    words = ["label", str(data), "--task", "harmlessness", "--llm", "pocket:labeler-l", "--out", str(OUT / "demo")]
+    """Write the comparisons, run the labeler, read its labels."""
+    rlaif("pocket", "data", "--task", TASK, "--n", str(ROWS), "--seed", "2026", "--out", str(OUT / "data"))
+    pairs = str(OUT / "data" / "comparisons.jsonl")
+    rlaif("label", pairs, "--task", TASK, "--llm", "pocket:labeler-l", "--out", str(OUT / "labels"))
+    lines = (ROOT / OUT / "labels" / "preferences.jsonl").read_text(encoding="utf-8").splitlines()
+    report([json.loads(line) for line in lines])
+
+
+def rlaif(*words: str) -> None:
+    """Run the command that a user would type."""
     print("$ rlaif", *words, flush=True)
     subprocess.run([sys.executable, "-m", "rlaif", *words], check=True, cwd=ROOT)
-    labels = [json.loads(line) for line in (ROOT / OUT / "demo" / "preferences.jsonl").read_text().splitlines()]
-    report(labels)
 
 
 def report(labels: list[dict[str, Any]]) -> None:
-    """Agreement with gold, position bias, and three labels to read: a sure one, an unsure one, a wrong one."""
-    right = [(one["preference"] > 0.5) == (one["human_preference"] == 1.0) for one in labels]
-    same = [(one["preference_12"] > 0.5) != (one["preference_21"] > 0.5) for one in labels]
+    """Agreement, position bias, calibration, and three labels to read: a sure one, an unsure one, a wrong one."""
     n = len(labels)
-    print(f"\nagreement with gold      {sum(right) / n:.3f} (n = {n}; a coin has .5)")
-    print(f"same position preferred  {sum(same) / n:.3f} (n = {n})\n")
+    first = [one["preference"] > 0.5 for one in labels]
+    right = [mine == (one["gold_preference"] == 1.0) for mine, one in zip(first, labels, strict=True)]
+    decided = [(mine, one) for mine, one in zip(first, labels, strict=True) if one["human_preference"] != 0.5]
+    people = sum(mine == (one["human_preference"] > 0.5) for mine, one in decided) / len(decided)
+    gold = sum((one["gold_preference"] == 1.0) == (one["human_preference"] > 0.5) for _, one in decided) / len(decided)
+    same = sum((one["preference_12"] > 0.5) != (one["preference_21"] > 0.5) for one in labels)
+    sure = [max(one["preference"], 1 - one["preference"]) for one in labels]
+    print(f"\nagreement with gold           {sum(right) / n:.3f} (n = {n}; a coin has .5)")
+    print(
+        f"agreement with the annotators {people:.3f} (their majority, n = {len(decided)}; gold itself has {gold:.3f})"
+    )
+    print(f"position bias                 {same / n:.3f} prefer the same position in both orders (n = {n})")
+    mean = sum(sure) / n
+    print(f"calibration                   believes in its choice with {mean:.3f}, is right with {sum(right) / n:.3f}\n")
     by_margin = sorted(labels, key=lambda one: abs(one["preference"] - 0.5))
     wrong = [one for one, good in zip(labels, right, strict=True) if not good]
     for title, one in [("sure", by_margin[-1]), ("unsure", by_margin[0]), *[("wrong", bad) for bad in wrong[:1]]]:
-        better = 1 if one["human_preference"] == 1.0 else 2
+        better = 1 if one["gold_preference"] == 1.0 else 2
         print(
             f"--- {title}: P(response 1 preferred) = {one['preference']:.2f}, in the two orders "
             f"{one['preference_12']:.2f} and {one['preference_21']:.2f}; gold prefers response {better}"
         )
-        print(f"    query       {one['query'][-1]['content']}")
+        for turn in one["query"]:
+            print(f"    {turn['role']:<11} {turn['content']}")
         print(f"    response 1  {one['response_1']}\n    response 2  {one['response_2']}")
 
 

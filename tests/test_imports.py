@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "records": {"errors"},
-    "pocket": {"errors", "pocket"},
+    "pocket": {"errors", "records", "pocket"},
     "encoding": {"errors"},
     "generation": {"errors"},
     "io": LEAVES,

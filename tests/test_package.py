@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from rlaif.pocket.data import comparisons
 from rlaif.pocket.paths import model_folder
-from rlaif.pocket.world import comparisons
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.pocket.world import comparisons
+from rlaif.pocket.data import comparisons
 from rlaif.progress import Progress
 
 

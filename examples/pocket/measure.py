@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from labeler import prompters, turns
 from scipy.stats import binomtest, spearmanr
-from tiny import device
 from transformers import LlamaForCausalLM
 from transformers.utils import logging
-from writer import BaseBatches
 
+from labeler import prompters, turns
 from rlaif.encoding import Encoder, load_tokenizer
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
@@ -32,6 +30,8 @@ from rlaif.pocket.data import TASKS, Task, comparisons, queries
 from rlaif.pocket.gold import asked_for, judge, tokens
 from rlaif.pocket.posts import judge_summary
 from rlaif.records import Preference, Score, Turn
+from tiny import device
+from writer import BaseBatches
 
 SEED = 1
 POLICY_SHARE = 3
@@ -48,16 +48,17 @@ ABOUT = """# pocket:{name}
 {vocabulary:,} tokens, weights in float16). It lets one try, test and teach `rlaif` without a model hub. It knows
 nothing outside that world (`rlaif.pocket`), and what it says of real data is near chance.
 
-Recipe: `{command}`, {steps:,} steps{base}, {seconds:,} s on {machine}. All numbers are on the held-out part of the world, which
-shares neither combinations nor templates with the part it was trained on, but does share the words; gold is the
-world's own judgement (`rlaif.pocket.gold`). Intervals are 95 % (Wilson's for shares).
+Recipe: `{command}`, {steps:,} steps{base}, {seconds:,} s on {machine}.
+All numbers are on the held-out part of the world, which shares neither combinations nor templates with the part it
+was trained on, but does share the words; gold is the world's own judgement (`rlaif.pocket.gold`). Intervals are 95 %
+(Wilson's for shares).
 {circular}
 """
 CIRCULAR = """
 The circle: this labeler was trained on the project's own prompts and on gold of the same world, so it cannot tell
 whether exemplars or rationales help in general, nor how well anything here would do on real data.
 """
-ALARM = set(
+ALARM = frozenset(
     [
         "steal",
         "wreck",
@@ -220,8 +221,8 @@ def canned(query: Sequence[Turn]) -> dict[str, str]:
         "query copied": query[-1].content,
         "empty": "",
         "endless": " ".join(f"First, {steps[0]}. Then {steps[1]}." for _ in range(40)),
-        "one canned refusal": "I am sorry, but I would rather not help with this. Perhaps you could ask an expert instead.",
-        "one canned flattery": "What a lovely question! I am so happy to help you, my friend. I wish you the best of luck!",
+        "one canned refusal": "I am sorry, but I would rather not help. Perhaps you could ask an expert.",
+        "one canned flattery": "What a lovely question! I am so happy to help you. I wish you the best of luck!",
     }
 
 

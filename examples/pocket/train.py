@@ -9,24 +9,26 @@ A model that has its card is done and is left alone, so a run that was stopped g
 """
 
 import argparse
+import copy
 import json
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import torch
-from labeler import LabelerBatches, prompters
-from measure import measure, write_card
-from tiny import CHAT_TEMPLATE, device, fit, new_model, save, train_tokenizer
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
-from writer import BaseBatches, PolicyBatches
 
+from labeler import LabelerBatches, prompters
+from measure import measure, write_card
 from rlaif.encoding import Encoder
 from rlaif.pocket.data import TASKS, comparisons
+from tiny import CHAT_TEMPLATE, device, fit, new_model, save, train_tokenizer
+from writer import BaseBatches, PolicyBatches
 
 SEED = 0
 TRAINED = "training.json"
@@ -56,14 +58,15 @@ class Recipe:
 
 
 RECIPES = {
-    "base": Recipe("texts", 160, 4, steps=2400, rate=3e-3),
-    "labeler-l": Recipe("judging", 160, 4, steps=3600, rate=2e-3, base="base", text_weight=0.1),
+    "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
+    "labeler-l": Recipe("judging", 160, 4, steps=3000, rate=2e-3, base="base", text_weight=0.1),
     "policy": Recipe("examples", 160, 4, steps=800, rate=1e-3, base="base"),
     "labeler-s": Recipe("judging", 80, 3, steps=2000, rate=4e-3, text_weight=0.3),
     "labeler-xs": Recipe("judging", 40, 2, steps=1500, rate=6e-3, text_weight=0.3),
 }
 
 
+@cache
 def tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer of all models: of the prompts and of the world's texts."""
     rows = [row for task in TASKS for row in comparisons(2000, task=task, split="train", seed=SEED)]
@@ -96,7 +99,7 @@ def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> li
     """
     start = time.monotonic()
     torch.manual_seed(SEED)
-    tokens = tokenizer()
+    tokens = copy.deepcopy(tokenizer())
     if recipe.learns == "examples":
         tokens.chat_template = CHAT_TEMPLATE
     if recipe.base:

@@ -8,10 +8,9 @@ helps with most of the others, is rude at times, and keeps most of the facts of 
 import random
 
 import torch
-from labeler import ask, turns
-from tiny import NOWHERE, next_token_loss
 from transformers import LlamaForCausalLM
 
+from labeler import ask, turns
 from rlaif.encoding import Encoder
 from rlaif.pocket.data import HARMFUL_SHARE, TASKS, comparisons
 from rlaif.pocket.phrasing import Split
@@ -19,6 +18,7 @@ from rlaif.pocket.posts import SummaryKind, summarize, write_post
 from rlaif.pocket.world import Kind, respond, situation
 from rlaif.prompting import Prompter, load_task
 from rlaif.records import Turn
+from tiny import NOWHERE, next_token_loss
 
 BATCH = 32
 POSTS = 0.12
@@ -88,6 +88,10 @@ class PolicyBatches:
 
     def __call__(self) -> torch.Tensor:
         """The loss of the next batch."""
+        return next_token_loss(self.model, *self.rows())
+
+    def rows(self) -> tuple[list[list[int]], list[list[int]]]:
+        """The tokens of the next batch, and those among them that are learned."""
         rows, labels = [], []
         for _ in range(BATCH):
             query, response = self._example()
@@ -95,7 +99,7 @@ class PolicyBatches:
             answer = [*self.encoder.text(response), self.model.config.eos_token_id]
             rows.append([*head, *tail, *answer])
             labels.append([*[NOWHERE] * (len(head) + len(tail)), *answer])
-        return next_token_loss(self.model, rows, labels)
+        return rows, labels
 
     def _example(self) -> tuple[tuple[Turn, ...], str]:
         rng = self.rng

@@ -120,6 +120,7 @@ def queries(n: int, *, split: Split, seed: int, task: Task | None = None) -> Ite
     name = task or "mixed"
     rng = random.Random(f"pocket/queries/{name}/{split}/{seed}")
     for index in range(n):
+        query: tuple[Turn, ...]
         if task == "summarization":
             query, harmful = (Turn(role="user", content=write_post(rng, split).text),), False
         else:

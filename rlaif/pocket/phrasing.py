@@ -5,9 +5,10 @@ of the one occurs in the other. `{activity}` is what somebody wants to do, `{s}`
 alternative.
 """
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 Split = Literal["train", "heldout"]
+SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 
 
 def part(templates: tuple[str, ...], split: Split) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, cast, get_args
+from typing import NamedTuple
 
 from rlaif.errors import ConfigError, did_you_mean
 from rlaif.io import read_rows, write_lines
 from rlaif.pocket.annotators import ANNOTATORS
 from rlaif.pocket.data import TASKS, Task, comparisons, queries
-from rlaif.pocket.phrasing import Split
+from rlaif.pocket.phrasing import SPLITS, Split
 from rlaif.progress import Progress
 
 
@@ -87,12 +87,14 @@ def exchanges(n: int, *, task: str, split: str = "heldout", seed: int = 0) -> It
 
 
 def _task(name: str) -> Task:
-    if name not in TASKS:
-        raise ConfigError(f"{name} is not a task of the pocket world{did_you_mean(name, TASKS)}")
-    return cast(Task, name)
+    for task in TASKS:
+        if task == name:
+            return task
+    raise ConfigError(f"{name} is not a task of the pocket world{did_you_mean(name, TASKS)}")
 
 
 def _split(name: str) -> Split:
-    if name not in get_args(Split):
-        raise ConfigError(f"{name} is not a part of the pocket world{did_you_mean(name, get_args(Split))}")
-    return cast(Split, name)
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise ConfigError(f"{name} is not a part of the pocket world{did_you_mean(name, SPLITS)}")

@@ -11,6 +11,7 @@ POST = (
     "Here is what happened: my uncle sold my desk lamp at the market last Monday. It is a long story. "
     "I will have to pay forty dollars for it. I would be happy with an apology. Should I see a lawyer?"
 )
+CORE = "Last Monday my uncle sold my desk lamp at the market"
 # Person, deed, thing, place, time, cost, wish, question.
 TOLD = 8
 
@@ -31,7 +32,7 @@ def test_the_facts_of_a_post() -> None:
 @pytest.mark.parametrize(
     ("summary", "kept", "invented", "quality"),
     [
-        ("Last Monday my uncle sold my desk lamp at the market for forty dollars. I want an apology. Should I see a lawyer?", 8, 0, 10),
+        (f"{CORE} for forty dollars. I want an apology. Should I see a lawyer?", 8, 0, 10),
         ("My uncle sold my desk lamp, and I want an apology.", 4, 0, 1 + 9 * 4 / TOLD),
         ("My aunt sold my desk lamp, and I want an apology.", 3, 1, 1 + 9 * 3 / TOLD - 2.5),
         # Nothing is kept, two are invented: not below 1.

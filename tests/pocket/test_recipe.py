@@ -1,0 +1,197 @@
+"""The recipe: each of the bundled models, shrunken, learns within a few steps."""
+
+import copy
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import labeler
+import measure
+import tiny
+import train
+import writer
+from rlaif.encoding import Encoder
+from rlaif.labeling.preference import PreferenceLabeler
+from rlaif.pocket.data import TASKS, comparisons
+from rlaif.records import Preference
+
+
+def small(name: str) -> train.Recipe:
+    base = "base" if name == "labeler-l" else None
+    return replace(train.RECIPES[name], hidden=32, layers=1, steps=30, rate=1e-2, base=base)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    # So small a model gains nothing from a second thread, and loses much where the machine is busy.
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labeler, "BATCH", 8)
+        patch.setattr(writer, "BATCH", 8)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a base model that the others can start from, and its losses."""
+    folder = tmp_path_factory.mktemp("models")
+    losses = train.train("base", small("base"), folder)
+    (folder / "losses.json").write_text(json.dumps(losses))
+    return folder
+
+
+def falls(losses: list[float]) -> bool:
+    return sum(losses[-3:]) < 0.9 * sum(losses[:3])
+
+
+def test_the_base_model_learns(models: Path) -> None:
+    assert falls(json.loads((models / "losses.json").read_text()))
+    assert json.loads((models / "base" / "training.json").read_text())["steps"] == 30
+
+
+@pytest.mark.parametrize("name", ["policy", "labeler-l", "labeler-s", "labeler-xs"])
+def test_every_other_model_learns(models: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One way of asking, so that the losses can be compared with one another.
+    ways = {way: one for way, one in labeler.prompters().items() if way == "helpfulness/preference/base/0"}
+    monkeypatch.setattr(labeler, "prompters", lambda: ways)
+    assert falls(train.train(name, small(name), models))
+    written = {path.name for path in (models / name).iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "training.json"} <= written
+    if name == "labeler-s":
+        rows = list(comparisons(2, task="helpfulness", split="train", seed=0))
+        labels = PreferenceLabeler("helpfulness", llm=f"transformers:{models / name}", max_unread_mass=1.0).label(rows)
+        assert all(isinstance(one, Preference) for one in labels)
+    if name == "policy":
+        answers = measure.respond_to(models / name, [{"query": [{"role": "user", "content": "How are you?"}]}] * 2)
+        assert len(answers) == 2
+
+
+def test_a_model_with_a_card_is_left_alone(models: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    measure.write_card(models / "base", "base", measure.measure_base(models / "base", 2))
+    before = (models / "base" / "model.safetensors").stat().st_mtime_ns
+    monkeypatch.setattr("sys.argv", ["train.py", "--out", str(models), "base"])
+    train.main()
+    assert "base: done" in capsys.readouterr().out
+    assert (models / "base" / "model.safetensors").stat().st_mtime_ns == before
+    assert "a base model" in (models / "base" / "README.md").read_text().lower()
+
+
+def test_what_a_labeler_learns_of_a_row_is_its_rationale_then_the_end_then_the_verdict() -> None:
+    tokens = train.tokenizer()
+    encoder = Encoder(tokens)
+    batches = labeler.LabelerBatches(tiny.new_model(tokens, 32, 1), encoder, seed=0, text_weight=0.3)
+    for name, way in labeler.prompters().items():
+        row = next(iter(comparisons(1, task=way.task.name, split="train", seed=4)))  # type: ignore[arg-type]
+        item, weights = batches._item(way, row, swapped=False)
+        assert len(item) == len(weights), name
+        text = tokens.decode(item)
+        if not way.rationale:
+            assert text.endswith(way.ending)
+            assert set(weights) == {0.3}
+            continue
+        told = labeler.rationale(way, row, swapped=False)
+        assert tokens.decode([one for one, weight in zip(item, weights, strict=True) if weight == 1.0]) == f" {told}"
+        (end,) = [place for place, weight in enumerate(weights) if weight < 0]
+        assert tokens.decode(item[:end]).endswith(told)
+        assert tokens.decode(item[end:]).strip() == way.ending
+        assert set(weights[end + 1 :]) <= {0.0}
+
+
+def test_targets_prefer_what_gold_prefers_in_either_order() -> None:
+    ways = labeler.prompters()
+    row: dict[str, Any] = {"gold_1": 7.0, "gold_2": 4.0}
+    way = ways["helpfulness/preference/base/0"]
+    first, second = labeler.target(way, row, swapped=False)
+    assert first > 0.95
+    assert first + second == pytest.approx(1)
+    assert labeler.target(way, row, swapped=True) == pytest.approx([second, first])
+    # Points one apart: 1 / (1 + exp(-1 / .72)) = .80.
+    assert labeler.target(way, {"gold_1": 5.0, "gold_2": 4.0}, swapped=False)[0] == pytest.approx(0.80, abs=0.005)
+    scores = labeler.target(ways["helpfulness/score/0"], row, swapped=False)
+    assert sum(value * p for value, p in enumerate(scores, 1)) == pytest.approx(7.0, abs=0.01)
+    assert labeler.target(ways["helpfulness/score/0"], row, swapped=True)[3] == pytest.approx(max(scores))
+
+
+def test_padding_does_not_reach_the_loss() -> None:
+    torch.manual_seed(0)
+    model = tiny.new_model(train.tokenizer(), 32, 1)
+    rows = [[5, 6, 7, 8], [9, 10]]
+    labels = [[tiny.NOWHERE, 6, 7, 8], [9, 10]]
+    with torch.no_grad():
+        together = tiny.next_token_loss(model, rows, labels)
+        apart = [tiny.next_token_loss(model, [row], [label]) for row, label in zip(rows, labels, strict=True)]
+    # Three tokens of the first row and one of the second are learned.
+    assert together.item() == pytest.approx((3 * apart[0].item() + apart[1].item()) / 4, rel=1e-5)
+
+
+def test_the_policy_is_shown_only_what_it_should_imitate() -> None:
+    for harmful, shown in writer.SHOWN.items():
+        assert sum(shown.values()) == pytest.approx(1.0)
+        steps = sum(share for kind, share in shown.items() if kind.endswith("_help"))
+        assert (0.45 < steps < 0.6) if harmful else steps > 0.7
+    tokens = copy.deepcopy(train.tokenizer())
+    tokens.chat_template = tiny.CHAT_TEMPLATE
+    batches = writer.PolicyBatches(tiny.new_model(tokens, 32, 1), Encoder(tokens), seed=1)
+    rows, labels = batches.rows()
+    for row, label in zip(rows, labels, strict=True):
+        start = label.index(next(one for one in label if one != tiny.NOWHERE))
+        assert label == [*[tiny.NOWHERE] * start, *row[start:]]
+        assert tokens.decode(row[start - 1]) == tiny.ASSISTANT
+        assert row[-1] == tokens.eos_token_id
+
+
+def test_measures_by_hand() -> None:
+    assert measure.share(0, 0) == {"value": None, "n": 0}
+    half = measure.share(50, 100)
+    # Wilson's interval of .5 at n = 100: .5 -+ .0962.
+    assert (half["low"], half["high"]) == (0.4038, 0.5962)
+    rows = [
+        {"id": "a", "gold_preference": 1.0},
+        {"id": "b", "gold_preference": 0.0},
+        {"id": "c", "gold_preference": 1.0},
+    ]
+    blank: dict[str, Any] = {
+        "query": "q",
+        "response_1": "x",
+        "response_2": "y",
+        "method": "exact",
+        "llm": "m",
+        "llm_version": "v",
+    }
+    blank |= {"input_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
+    labels = [
+        # Right in both orders; the first place in both orders, and wrong; the second place in both, and right.
+        Preference(id="a", preference=0.9, preference_12=0.9, preference_21=0.9, **blank),
+        Preference(id="b", preference=0.55, preference_12=0.9, preference_21=0.2, **blank),
+        Preference(id="c", preference=0.6, preference_12=0.4, preference_21=0.8, **blank),
+    ]
+    found = measure.agreement(rows, labels)
+    assert found["agreement"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found["same_position"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    # Shown first and preferred: a once, b twice, c never.
+    assert found["shown_first"]["value"] == pytest.approx(3 / 6)
+    assert found["failures"] == 0
+
+
+def test_rationales_say_what_gold_sees() -> None:
+    rng = random.Random(0)
+    said = set()
+    for task in TASKS:
+        way = labeler.prompters()[f"{task}/preference/base/0/rationale"]
+        for row in comparisons(200, task=task, split="train", seed=rng.randrange(100)):
+            text = labeler.rationale(way, row, swapped=False)
+            said.add(text)
+            if task != "summarization":
+                assert text.startswith(f"The request is {'harmful' if row['harmful'] else 'harmless'}.")
+            other = labeler.rationale(way, row, swapped=True)
+            first, second = text.split(" 1 ")[1].split(". ")[0], other.split(" 2 ")[1].removesuffix(".")
+            assert first == second
+    assert len(said) > 100
