@@ -39,6 +39,7 @@ acceptance: .venv/.installed
 	$(BIN)/python benchmarks/local_labeling.py
 	$(BIN)/python benchmarks/scripted_200k.py
 	$(BIN)/python benchmarks/hh_rlhf.py
+	$(BIN)/python examples/pocket/measure.py rlaif/pocket/models --json benchmarks/results/$$(date +%F)-pocket.json
 
 clean:
 	rm -rf .venv .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -126,7 +126,9 @@ def _seen_in_summary(seen: SummaryJudgement) -> str:
 class LabelerBatches:
     """Draws batches of judgements, one way of asking each, and gives their loss."""
 
-    def __init__(self, model: LlamaForCausalLM, encoder: Encoder, seed: int, text_weight: float) -> None:
+    def __init__(
+        self, model: LlamaForCausalLM, encoder: Encoder, seed: int, text_weight: float = 0.0, scores_first: int = 0
+    ) -> None:
         """Prepare.
 
         Args:
@@ -134,8 +136,10 @@ class LabelerBatches:
             encoder: of its tokenizer.
             seed: of the data and the order of the ways.
             text_weight: weight of the next token of the texts, beside the verdict's of 1.
+            scores_first: so many batches ask for scores only, without exemplars: these are short, and a score
+                tells more about a response than a preference does.
         """
-        self.model, self.encoder, self.text_weight = model, encoder, text_weight
+        self.model, self.encoder, self.text_weight, self.scores_first = model, encoder, text_weight, scores_first
         self.rng = random.Random(seed)
         self.ways = list(prompters().values())
         self.weights = [
@@ -148,7 +152,11 @@ class LabelerBatches:
 
     def __call__(self) -> torch.Tensor:
         """The loss of the next batch."""
-        (way,) = self.rng.choices(self.ways, self.weights)
+        if self.scores_first > 0:
+            self.scores_first -= 1
+            way = self.rng.choice([one for one in self.ways if one.judgement == "score" and one.exemplars == 0])
+        else:
+            (way,) = self.rng.choices(self.ways, self.weights)
         head, _ = self.encoder.prompt([("user", way.shared)], "", len(way.shared))
         verdicts = [self.encoder.text(verdict)[0] for verdict in way.verdicts]
         items, weights, targets = [], [], []
@@ -190,21 +198,26 @@ class LabelerBatches:
         )
         cache.batch_repeat_interleave(len(items))
         batch = left_pad(items, len(head), model.config.pad_token_id, model.device)
+        longest = batch.ids.shape[1]
+        counts = torch.tensor([[0.0] * (longest - len(row)) + row for row in weights], device=model.device)
+        # Nothing before the first token that is learned needs logits, which are most of a tiny model's work.
+        learned = (counts != 0).any(0).nonzero()
+        start = int(learned[0]) if len(learned) else longest - 1
         logits = model(
             input_ids=batch.ids,
             attention_mask=batch.mask,
             position_ids=batch.positions,
             past_key_values=cache,
             use_cache=True,
+            logits_to_keep=longest - start + 1,
         ).logits.float()
-        longest = batch.ids.shape[1]
-        counts = torch.tensor([[0.0] * (longest - len(row)) + row for row in weights], device=model.device)
-        aims = torch.where(counts < 0, ends, batch.ids)
-        each = cross_entropy(logits[:, :-1].flatten(0, 1), aims[:, 1:].flatten(), reduction="none")
-        counts = counts.abs()[:, 1:].flatten()
-        text = (each * counts).sum() / counts.sum().clamp(min=1.0) * counts.max()
         # A target over the whole vocabulary also says that nothing but a verdict may stand here.
         wanted = torch.zeros_like(logits[:, -2])
         wanted[:, verdicts] = torch.tensor(targets, device=model.device)
         end = cross_entropy(logits[:, -1], torch.full((len(items),), ends, device=model.device))
-        return cross_entropy(logits[:, -2], wanted) + text + 0.1 * end
+        loss = cross_entropy(logits[:, -2], wanted) + 0.1 * end
+        if not len(learned):
+            return loss
+        counts, aims = counts[:, start:], torch.where(counts < 0, ends, batch.ids)[:, start:]
+        each = cross_entropy(logits[:, :-1].flatten(0, 1), aims.flatten(), reduction="none")
+        return loss + (each * counts.abs().flatten()).sum() / counts.abs().sum() * counts.abs().max()

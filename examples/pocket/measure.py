@@ -129,7 +129,10 @@ def measure_labeler(folder: Path, n: int) -> dict[str, Any]:
             found = agreement(rows, labeler.label(rows))
         else:
             scorer = Scorer(task, llm, max_unread_mass=1.0, **settings)
-            found = correlation(rows, scorer.score([row | {"response_2": row["response_1"] + " "} for row in rows]))
+            found = correlation(
+                rows,
+                scorer.score([{"id": row["id"], "query": row["query"], "response": row["response_1"]} for row in rows]),
+            )
         results["ways"][name] = found
         print(name, json.dumps(found), flush=True)
     return results
@@ -155,7 +158,7 @@ def agreement(rows: Sequence[dict[str, Any]], labels: Sequence[Any]) -> dict[str
 
 def correlation(rows: Sequence[dict[str, Any]], scores: Sequence[Any]) -> dict[str, Any]:
     """Spearman's rank correlation of expected scores with gold, with Fisher's interval."""
-    by_item = {one.id: one.score for one in scores if isinstance(one, Score) and one.response_index == 0}
+    by_item = {one.id: one.score for one in scores if isinstance(one, Score)}
     pairs = [(by_item[row["id"]], row["gold_1"]) for row in rows if row["id"] in by_item]
     found = float(spearmanr(*zip(*pairs, strict=True)).statistic)
     reach = 1.96 * ((1 + found**2 / 2) / max(1, len(pairs) - 3)) ** 0.5

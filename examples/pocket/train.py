@@ -46,6 +46,7 @@ class Recipe:
         rate: The highest learning rate.
         base: The model whose weights it starts from, or None for random ones.
         text_weight: See `LabelerBatches`.
+        scores_first: The same.
     """
 
     learns: Literal["texts", "examples", "judging"]
@@ -55,14 +56,15 @@ class Recipe:
     rate: float
     base: str | None = None
     text_weight: float = 0.0
+    scores_first: int = 0
 
 
 RECIPES = {
     "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
-    "labeler-l": Recipe("judging", 160, 4, steps=3000, rate=2e-3, base="base", text_weight=0.1),
+    "labeler-l": Recipe("judging", 160, 4, steps=3600, rate=2e-3, base="base", scores_first=1200),
     "policy": Recipe("examples", 160, 4, steps=800, rate=1e-3, base="base"),
-    "labeler-s": Recipe("judging", 80, 3, steps=2000, rate=4e-3, text_weight=0.3),
-    "labeler-xs": Recipe("judging", 40, 2, steps=1500, rate=6e-3, text_weight=0.3),
+    "labeler-s": Recipe("judging", 80, 3, steps=2000, rate=4e-3, text_weight=0.3, scores_first=600),
+    "labeler-xs": Recipe("judging", 40, 2, steps=1500, rate=6e-3, text_weight=0.3, scores_first=400),
 }
 
 
@@ -114,7 +116,7 @@ def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> li
         case "examples":
             batches = PolicyBatches(model, encoder, SEED)
         case "judging":
-            batches = LabelerBatches(model, encoder, SEED, recipe.text_weight)
+            batches = LabelerBatches(model, encoder, SEED, recipe.text_weight, recipe.scores_first)
     losses = fit(model, batches, recipe.steps, recipe.rate, report_every)
     save(model, tokens, models / name)
     made = asdict(recipe) | {

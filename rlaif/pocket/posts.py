@@ -16,7 +16,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from rlaif.pocket.gold import clarity, ramp, tokens
 from rlaif.pocket.lexicon import OBJECTS, PEOPLE
-from rlaif.pocket.phrasing import Split, part
+from rlaif.pocket.phrasing import Split, some
 
 SummaryKind = Literal[
     "keeps_all",
@@ -106,79 +106,79 @@ _CORE: Final = ("person", "deed", "thing")
 
 _HAPPENED: Final = (
     "My {person} {deed} my {thing}{when}.",
-    "You will not believe this: my {person} {deed} my {thing}{when}.",
-    "So my {person} {deed} my {thing}{when}.",
-    "I have to tell you this: my {person} {deed} my {thing}{when}.",
-    "Here is what happened: my {person} {deed} my {thing}{when}.",
-    "I am upset because my {person} {deed} my {thing}{when}.",
-    "A strange thing happened. My {person} {deed} my {thing}{when}.",
-    "Here is a strange thing: my {person} {deed} my {thing}{when}.",
+    "You will not believe [this|it]: my {person} {deed} my {thing}{when}.",
+    "[So|Well,] my {person} {deed} my {thing}{when}.",
+    "I have to tell you [this|something]: my {person} {deed} my {thing}{when}.",
+    "Here is [what happened|the story|my story]: my {person} {deed} my {thing}{when}.",
+    "I am [upset|angry|sad] because my {person} {deed} my {thing}{when}.",
+    "[A strange|An annoying] thing happened. My {person} {deed} my {thing}{when}.",
+    "Here is [a strange thing|my trouble]: my {person} {deed} my {thing}{when}.",
 )
 _TOLD: Final[dict[str, tuple[str, ...]]] = {
     "cost": (
         "It will cost me {cost}.",
         "That means {cost} for me.",
-        "I will have to pay {cost} for it.",
+        "I [will|now] have to pay {cost} for it.",
         "For me that will mean {cost} to pay.",
     ),
     "excuse": (
-        "The only excuse I heard was that {excuse}.",
-        "I was told that {excuse}.",
+        "The only excuse I [heard|got] was that {excuse}.",
+        "I was [told|assured] that {excuse}.",
         "All I got to hear was that {excuse}.",
-        "The excuse I was told was that {excuse}.",
+        "The excuse I was [told|given] was that {excuse}.",
     ),
     "wish": (
-        "All I want is {wish}.",
-        "I would be happy with {wish}.",
+        "All I [want|ask for] is {wish}.",
+        "I would be [happy|content|fine] with {wish}.",
         "I am hoping for {wish}.",
-        "I would like to have {wish}.",
+        "I would [like|love] to have {wish}.",
     ),
     "question": (
         "{question}",
-        "What do you think? {question}",
-        "I am not sure. {question}",
-        "Tell me, please. {question}",
+        "What do you [think|say]? {question}",
+        "I am not sure[| what to do]. {question}",
+        "Tell me, please[|, and be honest]. {question}",
     ),
 }
 _FILLERS: Final = (
-    "We have known each other for years.",
-    "I could hardly sleep that night.",
-    "Nothing like this ever happened to me.",
+    "We have known each other for [years|ages].",
+    "I could hardly sleep [that|the same|the next] night.",
+    "Nothing like this [ever|has ever] happened to me.",
     "Things like this never happened to me in all these years.",
     "My friends just laugh about it.",
-    "I really did not see it coming.",
-    "We used to have dinner together every month.",
-    "We used to laugh together about everything.",
+    "I [really|honestly] did not see it coming.",
+    "We used to have [dinner|breakfast|tea] together every [month|week].",
+    "We used to [laugh|talk] together about everything.",
     "I keep thinking about it.",
-    "It is a long story.",
+    "It is a [long|sad|silly] story.",
     "Maybe I am too sensitive.",
-    "Maybe I keep thinking too much.",
+    "Maybe I [keep thinking|think] too much.",
 )
 
 # How summaries put the same: what happened, and the further facts.
 _SUMMED: Final = (
     "My {person} {deed} my {thing}{when}.",
     "{When}my {person} {deed} my {thing}.",
-    "In short, my {person} {deed} my {thing}{when}.",
-    "To sum up, my {person} {deed} my {thing}{when}.",
+    "[In short|Briefly|In a word], my {person} {deed} my {thing}{when}.",
+    "To [sum up|be brief], my {person} {deed} my {thing}{when}.",
 )
 _SUMMED_FACTS: Final[dict[str, tuple[str, ...]]] = {
-    "cost": ("It costs {cost}.", "Cost: {cost}.", "I have to pay {cost}.", "The cost is {cost}."),
+    "cost": ("It costs[| me] {cost}.", "Cost: {cost}.", "I have to pay {cost}.", "The cost is {cost}."),
     "excuse": (
         "The excuse: {excuse}.",
-        "I hear that {excuse}.",
+        "I [hear|was told] that {excuse}.",
         "Supposedly {excuse}.",
         "Supposedly, so I hear, {excuse}.",
     ),
-    "wish": ("I want {wish}.", "I ask for {wish}.", "My wish: {wish}.", "What I want: {wish}."),
-    "question": ("{question}", "Now I wonder: {question}", "{question}", "I wonder: {question}"),
+    "wish": ("I [want|would like] {wish}.", "I ask for {wish}.", "My wish: {wish}.", "What I want: {wish}."),
+    "question": ("{question}", "Now I wonder: {question}", "My question: {question}", "I wonder: {question}"),
 }
 _VAGUE: Final = (
-    "Something happened, and I am upset about it.",
+    "Something happened, and I am [upset|angry|sad] about it.",
     "I have a problem with someone and do not know what to do.",
-    "There was some trouble with something of mine.",
+    "There was some [trouble|mishap] with something of mine.",
     "I am upset about some trouble with someone.",
-    "It is a long story about a mishap.",
+    "It is a long story about [a mishap|some trouble].",
     "This post is about things that people do.",
     "Somebody did something to me, and I want advice.",
     "Somebody did something, and I do not know what to do about it.",
@@ -212,7 +212,7 @@ def write_post(rng: random.Random, split: Split) -> Post:
     for kind in sorted(rng.sample(further, rng.choice((3, 4, 4, 5))), key=further.index):
         facts[kind] = rng.choice(tuple(FACTS[kind]))
     sentences = _sentences(rng, split, facts, _HAPPENED, _TOLD)
-    for filler in rng.sample(part(_FILLERS, split), rng.choice((1, 2, 3))):
+    for filler in some(rng, _FILLERS, split, rng.choice((1, 2, 3))):
         sentences.insert(rng.randint(1, len(sentences)), filler)
     return Post(" ".join(sentences), facts)
 
@@ -227,14 +227,14 @@ def _sentences(
     told = []
     if "deed" in said:
         told.append(
-            rng.choice(part(core, split)).format(
+            some(rng, core, split)[0].format(
                 **{kind: said[kind] for kind in _CORE},
                 when=when,
                 When=f"{opening[0].upper()}{opening[1:]}, " if opening else "",
             )
         )
         told[0] = told[0][0].upper() + told[0][1:]
-    told += [rng.choice(part(ways, split)).format(**said) for kind, ways in further.items() if kind in said]
+    told += [some(rng, ways, split)[0].format(**said) for kind, ways in further.items() if kind in said]
     return told
 
 
@@ -263,7 +263,7 @@ def summarize(rng: random.Random, split: Split, post: Post, kind: SummaryKind) -
             for changed in rng.sample(list(facts), 1 if kind == "invents_one" else rng.choice((2, 3))):
                 facts[changed] = rng.choice([key for key in FACTS[changed] if key != facts[changed]])
         case "vague":
-            return " ".join(rng.sample(part(_VAGUE, split), rng.choice((1, 2))))
+            return " ".join(some(rng, _VAGUE, split, rng.choice((1, 2))))
         case "copies":
             sentences = re.findall(r"[^.!?]+[.!?]", post.text)
             return "".join(sentences if rng.random() < 0.7 else sentences[: len(sentences) // 2 + 1]).strip()

@@ -10,6 +10,7 @@ circumstance) and no surface template. They share the words: steps, objects, peo
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from rlaif.pocket import phrasing
 from rlaif.pocket.lexicon import ACTIONS, CIRCUMSTANCES, OBJECTS, PEOPLE, Action
-from rlaif.pocket.phrasing import Split, part
+from rlaif.pocket.phrasing import Split, drawn, part, some
 from rlaif.records import Turn
 
 Kind = Literal[
@@ -38,7 +39,6 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _HELD_OUT: Final = 5
 """One of so many activities is held out."""
-_GREETINGS: Final = ("Hello", "Hi", "Good evening")
 _SINGLE: Final = 0.65
 _GREETED: Final = 0.8
 """Shares: requests in a single turn, and up to here those after a greeting; the rest follow another question."""
@@ -130,27 +130,37 @@ def situation(rng: random.Random, split: Split, harmful: bool) -> Situation:
     """
     activity = rng.choice(rng.choice(activities(harmful, split)))
     form = rng.random()
-    asks = part(phrasing.ASKS, split)
-    if form > _SINGLE:
-        asks = tuple(one for one in asks if not one.startswith(_GREETINGS))
-    ask = rng.choice(asks).format(activity=activity.asked)
-    detail = rng.choice(part(phrasing.REASONS, split)) if rng.random() < 0.4 else ""
+    ask = _ask(rng, split, activity, greeting=form < _SINGLE)
+    (detail,) = some(rng, phrasing.REASONS, split) if rng.random() < 0.4 else [""]
     if activity.action.open:
         chosen = rng.choice(part(CIRCUMSTANCES[harmful], split))
         detail = chosen.format(p=rng.choice(PEOPLE))
         if form > _SINGLE:
-            back = rng.choice(part(phrasing.ASKING_BACK, split))
+            (back,) = some(rng, phrasing.ASKING_BACK, split)
             return Situation(_turns(ask, back, detail), activity)
     last = f"{ask} {detail}".strip() if rng.random() < 0.7 or not ask.endswith("?") else f"{detail} {ask}".strip()
     if form < _SINGLE:
         return Situation(_turns(last), activity)
     if form < _GREETED:
-        hello, reply = rng.choice(part(phrasing.OPENINGS, split)).split("\n")
+        hello, reply = _pieces(rng, phrasing.OPENINGS, split)
         return Situation(_turns(hello, reply, last), activity)
     other = _other(rng, split, activity)
-    before = rng.choice(part(phrasing.ASKS, split)).format(activity=other.asked)
-    told, bridge = rng.choice(part(phrasing.EARLIER, split)).format(s=rng.choice(other.steps)).split("\n")
+    before = _ask(rng, split, other, greeting=True)
+    told, bridge = (one.format(s=rng.choice(other.steps)) for one in _pieces(rng, phrasing.EARLIER, split))
     return Situation(_turns(before, told, f"{bridge} {last}"), activity)
+
+
+def _ask(rng: random.Random, split: Split, activity: Activity, greeting: bool) -> str:
+    """Ask for something; with a greeting only where a dialogue begins."""
+    asks = part(phrasing.ASKS, split)
+    fitting = [one for one in asks if greeting or not re.match(r"\[?(Hello|Hi|Good evening)\b", one)]
+    return drawn(rng, rng.choice(fitting)).format(activity=activity.asked)
+
+
+def _pieces(rng: random.Random, templates: tuple[str, ...], split: Split) -> list[str]:
+    """The pieces of a template that has several."""
+    (one,) = some(rng, templates, split)
+    return one.split(" / ")
 
 
 def _turns(*texts: str) -> tuple[Turn, ...]:
@@ -196,30 +206,30 @@ def _body(rng: random.Random, split: Split, about: Situation, kind: Kind) -> lis
         told = tell(rng, split, steps)
         match kind:
             case "warm_help":
-                close = [rng.choice(part(phrasing.CLOSE_WARM, split))] if rng.random() < 0.35 else []
-                return [rng.choice(part(phrasing.OPEN_WARM, split)), told, *close]
+                close = some(rng, phrasing.CLOSE_WARM, split) if rng.random() < 0.35 else []
+                return [*some(rng, phrasing.OPEN_WARM, split), told, *close]
             case "rude_help":
-                insult = rng.choice(part(phrasing.INSULTS, split))
-                return [insult, told] if rng.random() < 0.6 else [told, insult]
+                insult = some(rng, phrasing.INSULTS, split)
+                return [*insult, told] if rng.random() < 0.6 else [told, *insult]
             case "wander_off" if rng.random() < 0.4:
-                return [rng.choice(part(phrasing.ELSEWHERE_OPENERS, split)), told]
+                return [*some(rng, phrasing.ELSEWHERE_OPENERS, split), told]
             case _:
-                plain = [rng.choice(part(phrasing.OPEN_PLAIN, split))] if rng.random() < 0.5 else []
+                plain = some(rng, phrasing.OPEN_PLAIN, split) if rng.random() < 0.5 else []
                 return [*plain, told]
     match kind:
         case "refuse_kindly":
             instead = activity.alternatives or part(phrasing.ELSEWHERE, split)
-            offer = rng.choice(part(phrasing.INSTEAD, split)).format(instead=rng.choice(instead))
-            comfort = [rng.choice(part(phrasing.COMFORT, split))] if rng.random() < 0.4 else []
-            return [rng.choice(part(phrasing.SORRY, split)), offer, *comfort]
+            (offer,) = (one.format(instead=rng.choice(instead)) for one in some(rng, phrasing.INSTEAD, split))
+            comfort = some(rng, phrasing.COMFORT, split) if rng.random() < 0.4 else []
+            return [*some(rng, phrasing.SORRY, split), offer, *comfort]
         case "refuse_vaguely":
-            return [rng.choice(part(phrasing.SORRY, split)), rng.choice(part(phrasing.COMFORT, split))]
+            return [*some(rng, phrasing.SORRY, split), *some(rng, phrasing.COMFORT, split)]
         case "refuse_flatly":
-            return rng.sample(part(phrasing.REFUSE_FLATLY, split), rng.choice((1, 2, 3)))
+            return some(rng, phrasing.REFUSE_FLATLY, split, rng.choice((1, 2, 3)))
         case "insult":
-            return rng.sample(part(phrasing.INSULTS, split), rng.choice((1, 2, 3, 4)))
+            return some(rng, phrasing.INSULTS, split, rng.choice((1, 2, 3, 4)))
         case _:
-            return rng.sample(part(phrasing.RAMBLES, split), rng.choice((2, 3)))
+            return some(rng, phrasing.RAMBLES, split, rng.choice((2, 3)))
 
 
 def tell(rng: random.Random, split: Split, steps: Sequence[str]) -> str:
@@ -231,8 +241,8 @@ def tell(rng: random.Random, split: Split, steps: Sequence[str]) -> str:
         steps: one to four.
     """
     if len(steps) == 1:
-        return rng.choice(part(phrasing.SINGLES, split)).format(s=steps[0])
-    first, *middle, last = rng.choice(part(phrasing.SEQUENCES, split)).split("|")
+        return some(rng, phrasing.SINGLES, split)[0].format(s=steps[0])
+    first, *middle, last = _pieces(rng, phrasing.SEQUENCES, split)
     ways = [first, *middle[: len(steps) - 2], last]
     told = [way.format(s=step) for way, step in zip(ways, steps, strict=True)]
     return " ".join(told)
@@ -261,7 +271,7 @@ def _padded(rng: random.Random, split: Split, body: list[str]) -> list[str]:
     """Put neutral sentences before and after a body until a number of words drawn at random is reached."""
     target = rng.randint(*_WORDS)
     sentences, words = body, sum(len(one.split()) for one in body)
-    for sentence in rng.sample(part(phrasing.PADDING, split), _PADDING_SENTENCES):
+    for sentence in some(rng, phrasing.PADDING, split, _PADDING_SENTENCES):
         more = len(sentence.split())
         if words + more / 2 > target:
             break

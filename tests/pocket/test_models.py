@@ -74,7 +74,8 @@ def test_the_labelers_agree_with_gold_as_their_cards_say(task: Task) -> None:
 
 def test_scores_rise_with_gold_and_rationales_are_written() -> None:
     rows = held_out(60, "harmlessness")
-    found = measure.correlation(rows, Scorer("harmlessness").score(rows))
+    asked = [{"id": row["id"], "query": row["query"], "response": row["response_1"]} for row in rows]
+    found = measure.correlation(rows, Scorer("harmlessness").score(asked))
     assert found["spearman"]["value"] > 0.7
     assert found["failures"] == 0
     (label,) = PreferenceLabeler("harmlessness", rationale=True).label(rows[:1])
