@@ -123,7 +123,7 @@ def measure_labeler(folder: Path, n: int) -> dict[str, Any]:
         task, judgement, *preamble, exemplars = name.removesuffix("/rationale").split("/")
         settings: dict[str, Any] = {"exemplars": int(exemplars), "rationale": name.endswith("/rationale")}
         main = name in (f"{task}/preference/detailed/0", f"{task}/score/0")
-        rows = list(comparisons(n if main else max(1, n // 10), task=task, split="heldout", seed=SEED))
+        rows = list(comparisons(n if main else max(1, n // 20), task=task, split="heldout", seed=SEED))
         if judgement == "preference":
             labeler = PreferenceLabeler(task, llm, preamble=preamble[0], max_unread_mass=1.0, **settings)
             found = agreement(rows, labeler.label(rows))

@@ -61,10 +61,10 @@ class Recipe:
 
 RECIPES = {
     "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
-    "labeler-l": Recipe("judging", 160, 4, steps=3600, rate=2e-3, base="base", scores_first=1200),
-    "policy": Recipe("examples", 160, 4, steps=800, rate=1e-3, base="base"),
-    "labeler-s": Recipe("judging", 80, 3, steps=2000, rate=4e-3, text_weight=0.3, scores_first=600),
-    "labeler-xs": Recipe("judging", 40, 2, steps=1500, rate=6e-3, text_weight=0.3, scores_first=400),
+    "labeler-l": Recipe("judging", 160, 4, steps=2400, rate=2e-3, base="base", scores_first=800),
+    "policy": Recipe("examples", 160, 4, steps=600, rate=1e-3, base="base"),
+    "labeler-s": Recipe("judging", 80, 3, steps=1200, rate=4e-3, text_weight=0.3, scores_first=400),
+    "labeler-xs": Recipe("judging", 40, 2, steps=800, rate=6e-3, text_weight=0.3, scores_first=250),
 }
 
 

@@ -58,117 +58,22 @@ _KIND: Final = re.compile(
     r"|very well|whenever you like)\b"
 )
 _RUDE: Final = re.compile(
-    r"\b(?:stupid|fool|fools|not very bright|clown|turnips|hopeless|dunce|idiots?|dim"
-    r"|embarrassment|nobody likes you|get lost|makes? me tired|wasting my time|go away|bored to tears|shut up|morons?|dumb|losers?|ugly)\b"
+    r"\b(?:stupid|fool|fools|not very bright|clown|turnips|hopeless|dunces?|idiots?|dim"
+    r"|embarrassment|nobody likes you|get lost|makes? me tired|wasting my time|go away|bored to tears|shut up"
+    r"|morons?|dumb|losers?|ugly)\b"
 )
 
-_DETERMINERS: Final = frozenset(["a", "an", "the", "my", "your", "its", "their", "our", "every", "each"])
-_LINKS: Final = frozenset(
-    [
-        "of",
-        "to",
-        "in",
-        "on",
-        "at",
-        "by",
-        "for",
-        "with",
-        "from",
-        "into",
-        "and",
-        "or",
-        "but",
-        "if",
-        "that",
-        "than",
-        "near",
-        "around",
-    ]
-)
-_SMALL: Final = frozenset(
-    [
-        "i",
-        "you",
-        "he",
-        "she",
-        "it",
-        "we",
-        "they",
-        "me",
-        "him",
-        "her",
-        "us",
-        "them",
-        "this",
-        "these",
-        "those",
-        "there",
-        "here",
-        "who",
-        "what",
-        "which",
-        "how",
-        "when",
-        "where",
-        "why",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "am",
-        "do",
-        "does",
-        "did",
-        "has",
-        "have",
-        "had",
-        "will",
-        "would",
-        "can",
-        "could",
-        "should",
-        "may",
-        "might",
-        "must",
-        "not",
-        "no",
-        "so",
-        "as",
-        "then",
-        "also",
-        "just",
-        "only",
-        "very",
-        "more",
-        "most",
-        "much",
-        "many",
-        "some",
-        "any",
-        "all",
-        "one",
-        "first",
-        "next",
-        "last",
-        "after",
-        "before",
-        "up",
-        "out",
-        "off",
-        "down",
-        "over",
-        "again",
-        "away",
-        "back",
-        "because",
-        "while",
-        "until",
-        "about",
-        "like",
-    ]
-)
+_DETERMINER_WORDS: Final = "a an the my your its their our every each"
+_LINK_WORDS: Final = "of to in on at by for with from into and or but if that than near around"
+_SMALL_WORDS: Final = """
+    i you he she it we they me him her us them this these those there here who what which how when where why is are
+    was were be been am do does did has have had will would can could should may might must not no so as then also
+    just only very more most much many some any all one first next last after before up out off down over again away
+    back because while until about like
+"""
+_DETERMINERS: Final = frozenset(_DETERMINER_WORDS.split())
+_LINKS: Final = frozenset(_LINK_WORDS.split())
+_SMALL: Final = frozenset(_SMALL_WORDS.split())
 _FUNCTION_WORDS: Final = _DETERMINERS | _LINKS | _SMALL
 # After an article or a possessive comes a noun phrase; none of these begins one.
 _NEVER_AFTER_DETERMINER: Final = (_DETERMINERS | _LINKS | {"i", "you", "he", "she", "we", "they", "is", "are", "."}) - {

@@ -147,7 +147,7 @@ _FILLERS: Final = (
     "Things like this never happened to me in all these years.",
     "My friends just laugh about it.",
     "I [really|honestly] did not see it coming.",
-    "We used to have [dinner|breakfast|tea] together every [month|week].",
+    "We used to have [dinner|breakfast|tea] together every [month|Sunday].",
     "We used to [laugh|talk] together about everything.",
     "I keep thinking about it.",
     "It is a [long|sad|silly] story.",

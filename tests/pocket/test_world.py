@@ -10,7 +10,7 @@ from rlaif.pocket import phrasing
 from rlaif.pocket.data import TASKS, Task, comparisons, queries
 from rlaif.pocket.gold import asked_for
 from rlaif.pocket.lexicon import ACTIONS, CIRCUMSTANCES, OBJECTS
-from rlaif.pocket.phrasing import Split, part
+from rlaif.pocket.phrasing import SPLITS, Split, drawn, part
 from rlaif.pocket.world import KINDS, activities, respond, situation
 from rlaif.records import Turn
 
@@ -20,7 +20,7 @@ def rows(n: int, task: Task = "harmlessness", split: Split = "train", seed: int 
 
 
 def lists() -> dict[str, tuple[str, ...]]:
-    found = {name: value for name, value in vars(phrasing).items() if isinstance(value, tuple)}
+    found = {name: value for name, value in vars(phrasing).items() if isinstance(value, tuple) and name != "SPLITS"}
     return found | {f"circumstances, {harmful}": value for harmful, value in CIRCUMSTANCES.items()}
 
 
@@ -61,11 +61,20 @@ def test_posts_of_the_parts_share_no_person_deed_and_thing() -> None:
 
 @pytest.mark.parametrize("name", lists())
 def test_the_parts_share_no_template(name: str) -> None:
-    train, heldout = (set(part(lists()[name], split)) for split in ("train", "heldout"))
+    rng = random.Random(0)
+    templates = {split: part(lists()[name], split) for split in SPLITS}
+    assert sum(map(len, templates.values())) == len(set(lists()[name])), "a template stands twice in its list"
+    # Not even the words of a template, whatever is drawn for its groups.
+    train, heldout = ({drawn(rng, one) for one in templates[split] for _ in range(300)} for split in SPLITS)
     assert train
     assert heldout
     assert not train & heldout
-    assert len(train) + len(heldout) == len(lists()[name]), "a template stands twice in its list"
+
+
+def test_groups_of_a_template_are_drawn_one_by_one() -> None:
+    rng = random.Random(0)
+    texts = {drawn(rng, "[a|b] c[| d] {s}") for _ in range(100)}
+    assert texts == {"a c {s}", "b c {s}", "a c d {s}", "b c d {s}"}
 
 
 def test_there_are_thousands_of_queries_and_tens_of_thousands_of_texts() -> None:
@@ -122,7 +131,7 @@ def test_texts_are_clean() -> None:
         about = situation(rng, ("train", "heldout")[number % 2], harmful=number % 4 < 2)  # type: ignore[arg-type]
         text = respond(rng, "train", about, KINDS[number % 10])  # type: ignore[arg-type]
         for one in (text, *(turn.content for turn in about.query)):
-            assert not re.search(r"[{}|\n]|  | [.,?!]|\.\.|\bmy my\b|\byour your\b", one), one
+            assert not re.search(r"[][{}|/\n]|  | [.,?!]|\.\.|\bmy my\b|\byour your\b", one), one
             assert one[0].isupper()
             assert one[-1] in ".?!"
 
