@@ -104,7 +104,12 @@ def share(hits: int, n: int) -> dict[str, Any]:
     if not n:
         return {"value": None, "n": 0}
     interval = binomtest(hits, n).proportion_ci(method="wilson")
-    return {"value": round(hits / n, 4), "low": round(interval.low, 4), "high": round(interval.high, 4), "n": n}
+    return {
+        "value": round(hits / n, 4),
+        "low": round(float(interval.low), 4),
+        "high": round(float(interval.high), 4),
+        "n": n,
+    }
 
 
 def mean(values: Sequence[float]) -> dict[str, Any]:
