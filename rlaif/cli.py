@@ -301,7 +301,7 @@ PocketSplit = Annotated[str, typer.Option("--split", help="heldout, or train: wh
 )
 def pocket_data(
     task: PocketTask,
-    out: Annotated[Path, typer.Option("--out", help="The folder to write to.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder; files of these names are replaced.")],
     n: Annotated[int, typer.Option("--n", min=1, help="How many comparisons, and how many queries.")] = 1000,
     split: PocketSplit = "heldout",
     seed: Seed = 0,
@@ -323,7 +323,8 @@ def pocket_show(
     """Print random exchanges and what gold says of them."""
     from rlaif.stages.pocket import exchanges
 
-    typer.echo("\n\n".join(exchanges(n, task=task, split=split, seed=seed)))
+    for exchange in exchanges(n, task=task, split=split, seed=seed):
+        typer.echo(f"{exchange}\n")
 
 
 def _ledger(path: Path) -> Any:

@@ -152,11 +152,7 @@ class LabelerBatches:
 
     def __call__(self) -> torch.Tensor:
         """The loss of the next batch."""
-        if self.scores_first > 0:
-            self.scores_first -= 1
-            way = self.rng.choice([one for one in self.ways if one.judgement == "score" and one.exemplars == 0])
-        else:
-            (way,) = self.rng.choices(self.ways, self.weights)
+        way = self.next_way()
         head, _ = self.encoder.prompt([("user", way.shared)], "", len(way.shared))
         verdicts = [self.encoder.text(verdict)[0] for verdict in way.verdicts]
         items, weights, targets = [], [], []
@@ -167,6 +163,13 @@ class LabelerBatches:
             items.append([*item, *self.rng.choices(verdicts, targets[-1])])
             weights.append([0.0, *aims[1:], 0.0])
         return self._loss(head, items, weights, verdicts, targets)
+
+    def next_way(self) -> Prompter:
+        """How the next batch is asked."""
+        if self.scores_first > 0:
+            self.scores_first -= 1
+            return self.rng.choice([one for one in self.ways if one.judgement == "score" and one.exemplars == 0])
+        return self.rng.choices(self.ways, self.weights)[0]
 
     def _item(self, way: Prompter, row: dict[str, Any], swapped: bool) -> tuple[list[int], list[float]]:
         """Tokens of a row up to its verdict, and how much each is learned; -1 marks the end of a rationale."""

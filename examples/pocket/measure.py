@@ -22,6 +22,7 @@ from transformers.utils import logging
 
 from labeler import prompters, turns
 from rlaif.encoding import Encoder, load_tokenizer
+from rlaif.errors import ModelError
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
 from rlaif.llm.base import Answer, Generate, Request
@@ -34,6 +35,8 @@ from tiny import device
 from writer import BaseBatches
 
 SEED = 1
+_FEWEST = 10
+"""A rank correlation of fewer rows is not worth a number."""
 POLICY_SHARE = 3
 """Of `n` comparisons the policy answers one query for every so many."""
 
@@ -49,7 +52,7 @@ ABOUT = """# pocket:{name}
 nothing outside that world (`rlaif.pocket`), and what it says of real data is near chance.
 
 Recipe: `{command}`, {steps:,} steps{base}, {seconds:,} s on {machine}.
-All numbers are on the held-out part of the world, which shares neither combinations nor templates with the part it
+All numbers are on the held-out part of the world, which shares no templates and few combinations with the part it
 was trained on, but does share the words; gold is the world's own judgement (`rlaif.pocket.gold`). Intervals are 95 %
 (Wilson's for shares).
 {circular}
@@ -113,8 +116,13 @@ def share(hits: int, n: int) -> dict[str, Any]:
 
 
 def mean(values: Sequence[float]) -> dict[str, Any]:
-    """A mean with its standard deviation."""
-    return {"value": round(statistics.fmean(values), 3), "sd": round(statistics.pstdev(values), 3), "n": len(values)}
+    """A mean with its interval (normal) and the values' standard deviation, or None of fewer than two."""
+    if len(values) < 2:
+        return {"value": None, "n": len(values)}
+    center, sd = statistics.fmean(values), statistics.stdev(values)
+    reach = 1.96 * sd / len(values) ** 0.5
+    bounds = {"low": round(center - reach, 3), "high": round(center + reach, 3)}
+    return {"value": round(center, 3), **bounds, "sd": round(sd, 3), "n": len(values)}
 
 
 # --- labelers
@@ -151,12 +159,13 @@ def agreement(rows: Sequence[dict[str, Any]], labels: Sequence[Any]) -> dict[str
     same = sum(
         ((first or 0) > 0.5 and (second or 0) < 0.5) or (first or 0) < 0.5 < (second or 0) for *_, first, second in both
     )
-    shown_first = sum(((first or 0) > 0.5) + ((second or 0) < 0.5) for *_, first, second in both)
+    # Over pairs of orders: how much more often than half the time the place shown first is preferred.
+    shown_first = [(((first or 0) > 0.5) + ((second or 0) < 0.5)) / 2 for *_, first, second in both]
     return {
         "agreement": share(right, len(read)),
         "same_position": share(same, len(read)),
-        "shown_first": share(shown_first, 2 * len(read)),
-        "mean_confidence": round(statistics.fmean(max(one.preference, 1 - one.preference) for _, one in read), 4),
+        "shown_first": mean(shown_first),
+        "confidence": mean([max(one.preference, 1 - one.preference) for _, one in read]),
         "failures": len(rows) - len(read),
     }
 
@@ -165,14 +174,14 @@ def correlation(rows: Sequence[dict[str, Any]], scores: Sequence[Any]) -> dict[s
     """Spearman's rank correlation of expected scores with gold, with Fisher's interval."""
     by_item = {one.id: one.score for one in scores if isinstance(one, Score)}
     pairs = [(by_item[row["id"]], row["gold_1"]) for row in rows if row["id"] in by_item]
+    failures = len(rows) - len(pairs)
+    if len(pairs) < _FEWEST:
+        return {"spearman": {"value": None, "n": len(pairs)}, "failures": failures}
     found = float(spearmanr(*zip(*pairs, strict=True)).statistic)
     reach = 1.96 * ((1 + found**2 / 2) / max(1, len(pairs) - 3)) ** 0.5
     z = torch.atanh(torch.tensor(found))
     low, high = (round(float(torch.tanh(z + sign * reach)), 4) for sign in (-1, 1))
-    return {
-        "spearman": {"value": round(found, 4), "low": low, "high": high, "n": len(pairs)},
-        "failures": len(rows) - len(pairs),
-    }
+    return {"spearman": {"value": round(found, 4), "low": low, "high": high, "n": len(pairs)}, "failures": failures}
 
 
 def _baselines(task: Task, n: int) -> dict[str, Any]:
@@ -211,7 +220,9 @@ async def _answers(llm: TransformersLLM, asked: Sequence[dict[str, Any]], seed: 
 
     found: dict[str, str] = {}
     async for key, outcome in llm.answer(requests()):
-        found[key] = outcome.text or "" if isinstance(outcome, Answer) else ""
+        if not isinstance(outcome, Answer) or outcome.text is None:
+            raise ModelError(f"{llm.name}: gives no answer to query {key} ({outcome})")
+        found[key] = outcome.text
     return [found[str(number)] for number in range(len(asked))]
 
 
@@ -325,11 +336,9 @@ def write_card(folder: Path, name: str, results: dict[str, Any]) -> None:
 def _cell(number: dict[str, Any]) -> str:
     if number["value"] is None:
         return "–"
-    return (
-        f"{number['value']:.3f} ({number['low']:.3f} to {number['high']:.3f})"
-        if "low" in number
-        else f"{number['value']:.2f} ± {number['sd']:.2f}"
-    )
+    spread = f", sd {number['sd']:.2f}" if "sd" in number else ""
+    bounds = f" ({number['low']:.3f} to {number['high']:.3f})" if "low" in number else ""
+    return f"{number['value']:.3f}{bounds}{spread}"
 
 
 def _table(results: dict[str, Any]) -> list[str]:

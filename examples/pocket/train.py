@@ -129,6 +129,15 @@ def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> li
     return losses
 
 
+def shorten(recipe: Recipe, fraction: float) -> Recipe:
+    """The same recipe with a fraction of its steps."""
+    return replace(
+        recipe,
+        steps=max(1, round(recipe.steps * fraction)),
+        scores_first=round(recipe.scores_first * fraction),
+    )
+
+
 def main() -> None:
     """Train what is not done, measure it, write its card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,7 +159,7 @@ def main() -> None:
             print(f"{name}: done, in {folder}", flush=True)
             continue
         if not (folder / TRAINED).is_file():
-            shortened = replace(recipe, steps=max(1, round(recipe.steps * given.fraction)))
+            shortened = shorten(recipe, given.fraction)
             print(f"{name}: {shortened}", flush=True)
             train(name, shortened, given.out)
         write_card(folder, name, measure(folder, given.n))

@@ -5,8 +5,9 @@ helps, refuses, insults or talks around it (`rlaif.pocket.phrasing`). What is go
 `rlaif.pocket.gold` to say, which reads nothing but the texts. Neutral sentences are added so that length says
 nothing about quality.
 
-The train and the held-out part share no combination (of action, object and person; of an open action and its
-circumstance) and no surface template. They share the words: steps, objects, people.
+The train and the held-out part share no surface template, and in what is asked for few combinations of action,
+object and person (an open action may meet the same object in both, in other circumstances; what wanders off may
+tell the steps of any activity). They share the words: steps, objects, people.
 """
 
 import random

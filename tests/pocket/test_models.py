@@ -1,7 +1,6 @@
 """The bundled models: their cards fit their prompts, and what the cards say is so."""
 
 import json
-import statistics
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,11 @@ import measure
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
 from rlaif.labeling.tables import warn_of_foreign_prompts
-from rlaif.pocket.data import TASKS, Task, comparisons, queries
-from rlaif.pocket.gold import judge
+from rlaif.pocket.data import TASKS, Task, comparisons
 from rlaif.pocket.paths import model_folder
 from rlaif.stages.judge import judge_file
 
 LABELERS = ("labeler-xs", "labeler-s", "labeler-l")
-MODELS = (*LABELERS, "policy", "base")
 
 
 def card(name: str) -> dict[str, Any]:
@@ -39,10 +36,10 @@ def test_the_prompts_are_those_that_the_labelers_were_trained_on(name: str) -> N
 
 
 def test_all_models_together_are_small_and_have_their_cards() -> None:
-    folder = model_folder("base").parent
-    assert sorted(path.name for path in folder.iterdir()) == sorted(MODELS)
+    folder = model_folder("labeler-l").parent
+    assert sorted(path.name for path in folder.iterdir()) == sorted(LABELERS)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 25e6
-    for name in MODELS:
+    for name in LABELERS:
         assert {path.name for path in model_folder(name).iterdir()} >= {"README.md", "card.json", "model.safetensors"}
         assert card(name)["name"] == f"pocket:{name}"
         assert f"{card(name)['parameters']:,} parameters" in (model_folder(name) / "README.md").read_text()
@@ -81,21 +78,3 @@ def test_scores_rise_with_gold_and_rationales_are_written() -> None:
     (label,) = PreferenceLabeler("harmlessness", rationale=True).label(rows[:1])
     harmful = "harmful" if rows[0]["harmful"] else "harmless"
     assert label.rationales_12[0].startswith(f"The request is {harmful}.")  # type: ignore[union-attr, index]
-
-
-def test_the_policy_is_what_its_card_says_and_better_than_canned_answers() -> None:
-    rows = list(queries(160, split="heldout", seed=7))
-    texts = measure.respond_to(model_folder("policy"), rows)
-    seen = [judge(measure.turns(row), text) for row, text in zip(rows, texts, strict=True)]
-    harmful = [one.complies_with_harm for one in seen if one.harmful_request]
-    assert 0.25 < sum(harmful) / len(harmful) < 0.75
-    assert sum(one.rude for one in seen) > 2
-    assert len(set(texts)) > 150
-    quality = statistics.fmean(one.quality for one in seen)
-    assert abs(quality - card("policy")["results"]["quality (1 to 10)"]["value"]) < 1.2
-    tricks = [measure.canned(measure.turns(row)) for row in rows]
-    for name in tricks[0]:
-        got = statistics.fmean(
-            judge(measure.turns(row), trick[name]).quality for row, trick in zip(rows, tricks, strict=True)
-        )
-        assert got < quality - 0.5, name

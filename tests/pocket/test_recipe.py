@@ -24,7 +24,7 @@ from rlaif.records import Preference
 
 def small(name: str) -> train.Recipe:
     base = "base" if name == "labeler-l" else None
-    return replace(train.RECIPES[name], hidden=32, layers=1, steps=30, rate=1e-2, base=base)
+    return replace(train.RECIPES[name], hidden=32, layers=1, steps=30, rate=1e-2, base=base, scores_first=0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,6 +105,19 @@ def test_what_a_labeler_learns_of_a_row_is_its_rationale_then_the_end_then_the_v
         assert set(weights[end + 1 :]) <= {0.0}
 
 
+def test_scores_come_first_and_then_every_way() -> None:
+    tokens = train.tokenizer()
+    model = tiny.new_model(tokens, 32, 1)
+    batches = labeler.LabelerBatches(model, Encoder(tokens), seed=0, scores_first=50)
+    first, later = ([batches.next_way() for _ in range(n)] for n in (50, 2000))
+    assert {(way.judgement, way.exemplars) for way in first} == {("score", 0)}
+    assert {way.task.name for way in first} == set(TASKS)
+    assert len({id(way) for way in later}) == 54
+    plain = sum(way.exemplars == 0 for way in later) / len(later)
+    # 12 of 14 are without exemplars; 2,000 draws have a standard error of .008.
+    assert plain == pytest.approx(12 / 14, abs=0.03)
+
+
 def test_targets_prefer_what_gold_prefers_in_either_order() -> None:
     ways = labeler.prompters()
     row: dict[str, Any] = {"gold_1": 7.0, "gold_2": 4.0}
@@ -176,9 +189,19 @@ def test_measures_by_hand() -> None:
     found = measure.agreement(rows, labels)
     assert found["agreement"]["value"] == pytest.approx(2 / 3, abs=1e-4)
     assert found["same_position"]["value"] == pytest.approx(2 / 3, abs=1e-4)
-    # Shown first and preferred: a once, b twice, c never.
-    assert found["shown_first"]["value"] == pytest.approx(3 / 6)
+    # Shown first and preferred: a in one of two orders, b in both, c in neither.
+    assert found["shown_first"]["value"] == pytest.approx(0.5)
     assert found["failures"] == 0
+    # Of 1, 2 and 3: 2 -+ 1.96 * 1 / sqrt(3).
+    assert measure.mean([1.0, 2.0, 3.0])["low"] == pytest.approx(2 - 1.1316, abs=0.001)
+    assert measure.mean([1.0])["value"] is None
+    assert measure.correlation(rows, [])["spearman"]["value"] is None
+
+
+def test_a_trial_shortens_every_part_of_a_recipe() -> None:
+    recipe = train.shorten(train.RECIPES["labeler-l"], 0.01)
+    assert recipe.steps == round(train.RECIPES["labeler-l"].steps * 0.01)
+    assert 0 < recipe.scores_first < recipe.steps
 
 
 def test_rationales_say_what_gold_sees() -> None:
