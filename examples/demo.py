@@ -25,7 +25,8 @@ def main() -> None:
     pairs = str(OUT / "data" / "comparisons.jsonl")
     rlaif("label", pairs, "--task", TASK, "--llm", "pocket:labeler-l", "--out", str(OUT / "labels"))
     lines = (ROOT / OUT / "labels" / "preferences.jsonl").read_text(encoding="utf-8").splitlines()
-    report([json.loads(line) for line in lines])
+    asked = (ROOT / pairs).read_text(encoding="utf-8").splitlines()
+    report([json.loads(line) for line in lines], len(asked))
 
 
 def rlaif(*words: str) -> None:
@@ -34,9 +35,11 @@ def rlaif(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "rlaif", *words], check=True, cwd=ROOT)
 
 
-def report(labels: list[dict[str, Any]]) -> None:
+def report(labels: list[dict[str, Any]], asked: int) -> None:
     """Agreement, position bias, calibration, and three labels to read: a sure one, an unsure one, a wrong one."""
     n = len(labels)
+    if n < asked:
+        print(f"\n{asked - n} of {asked} comparisons have no label: see failures.jsonl")
     first = [one["preference"] > 0.5 for one in labels]
     right = [mine == (one["gold_preference"] == 1.0) for mine, one in zip(first, labels, strict=True)]
     decided = [(mine, one) for mine, one in zip(first, labels, strict=True) if one["human_preference"] != 0.5]
@@ -52,8 +55,10 @@ def report(labels: list[dict[str, Any]]) -> None:
     mean = sum(sure) / n
     print(f"calibration                   believes in its choice with {mean:.3f}, is right with {sum(right) / n:.3f}\n")
     by_margin = sorted(labels, key=lambda one: abs(one["preference"] - 0.5))
+    chosen = [("sure", by_margin[-1]), ("unsure", by_margin[0])]
     wrong = [one for one, good in zip(labels, right, strict=True) if not good]
-    for title, one in [("sure", by_margin[-1]), ("unsure", by_margin[0]), *[("wrong", bad) for bad in wrong[:1]]]:
+    chosen += [("wrong", one) for one in wrong if all(one is not other for _, other in chosen)][:1]
+    for title, one in chosen:
         better = 1 if one["gold_preference"] == 1.0 else 2
         print(
             f"--- {title}: P(response 1 preferred) = {one['preference']:.2f}, in the two orders "

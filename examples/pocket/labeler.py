@@ -2,17 +2,19 @@
 
 They read `prompts/` for three tasks, with both preambles, up to two exemplars, with and without a rationale, and
 answer "1" or "2", or a score. They learn a distribution over answers from gold, a rationale that says what gold
-saw, and, with less weight, the next token of the texts under judgement.
+saw, and, at each token of the responses, what gold sees there: a step that fits, a harmful one, a fact that is
+kept. For the last of these they have a small head that is not kept. It teaches in a few hundred batches what the
+verdicts alone, one or two numbers for a whole text, do not teach in thousands.
 """
 
 import itertools
 import math
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import DynamicCache, LlamaForCausalLM
+from transformers import DynamicCache, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from rlaif.encoding import Encoder
 from rlaif.generation import left_pad
@@ -21,11 +23,18 @@ from rlaif.pocket.gold import Judgement, judge
 from rlaif.pocket.posts import SummaryJudgement, judge_summary
 from rlaif.prompting import Prompt, Prompter, load_task
 from rlaif.records import Turn
+from tiny import NOWHERE
 
 BATCH = 32
 # Most batches have no exemplars: their prefix is long, though a batch reads it only once.
 EXEMPLAR_WEIGHTS = (12, 1, 1)
 RATIONALE_WEIGHT = 0.5
+RATIONALE_END = -1.0
+MARK_WEIGHT = 1.0
+# Summaries are compared fact by fact, which takes longest to learn.
+TASK_WEIGHTS = {"summarization": 1.5, "helpfulness": 1.0, "harmlessness": 1.0}
+NOTHING = "nothing"
+MARKS = (NOTHING, "step", "harm", "elsewhere", "alternative", "refusal", "kind", "rude", "kept", "invented")
 
 
 def prompters() -> dict[str, Prompter]:
@@ -43,9 +52,7 @@ def prompters() -> dict[str, Prompter]:
 
 def ask(prompter: Prompter, row: dict[str, Any], swapped: bool) -> Prompt:
     """The prompt about a row: both responses, in either order, or the first one (the second if swapped)."""
-    responses = (row["response_2"], row["response_1"]) if swapped else (row["response_1"], row["response_2"])
-    shown = responses if prompter.judgement == "preference" else responses[:1]
-    return prompter.ask(turns(row), *shown)
+    return prompter.ask(turns(row), *shown(prompter, row, swapped))
 
 
 def turns(row: dict[str, Any]) -> tuple[Turn, ...]:
@@ -62,6 +69,37 @@ def target(prompter: Prompter, row: dict[str, Any], swapped: bool) -> list[float
         return [first, 1 - first]
     weights = [math.exp(-(((score - one) / 0.7) ** 2)) for score in range(1, 11)]
     return [weight / sum(weights) for weight in weights]
+
+
+def shown(prompter: Prompter, row: dict[str, Any], swapped: bool) -> list[str]:
+    """The responses that a prompt shows, in their order."""
+    responses = [row["response_2"], row["response_1"]] if swapped else [row["response_1"], row["response_2"]]
+    return responses if prompter.judgement == "preference" else responses[:1]
+
+
+def marks(prompter: Prompter, row: dict[str, Any], swapped: bool, text: str) -> list[tuple[int, int, str]]:
+    """What gold sees in the responses within a prompt.
+
+    Args:
+        prompter: the way of asking.
+        row: a comparison.
+        swapped: whether the second response is shown first.
+        text: the prompt, which ends with the responses.
+
+    Returns:
+        Start, end (in characters of the prompt) and one of `MARKS`; first the whole of each response as `nothing`.
+    """
+    found = []
+    end = len(text)
+    for response in reversed(shown(prompter, row, swapped)):
+        end = text.rindex(response, 0, end)
+        found.append((end, end + len(response), NOTHING))
+        if prompter.task.name == "summarization":
+            seen = judge_summary(row["query"][-1]["content"], response).facts
+            found += [(end + fact.start, end + fact.end, "kept" if kept else "invented") for fact, kept in seen]
+        else:
+            found += [(end + mark.start, end + mark.end, mark.what) for mark in judge(turns(row), response).marks]
+    return found
 
 
 def rationale(prompter: Prompter, row: dict[str, Any], swapped: bool) -> str:
@@ -83,16 +121,11 @@ def rationale(prompter: Prompter, row: dict[str, Any], swapped: bool) -> str:
 
 
 def _seen(seen: Judgement) -> str:
+    count = sum(mark.what in ("step", "harm") for mark in seen.marks)
     if seen.help > 0 or seen.harm > 0:
-        steps = (
-            "one useful step"
-            if max(seen.help, seen.harm) < 0.5
-            else "two useful steps"
-            if max(seen.help, seen.harm) < 0.9
-            else "all the steps"
-        )
+        steps = ("no", "one", "two", "three", "four")[min(count, 4)]
         tone = " in a kind tone" if seen.kind else " and insults the user" if seen.rude else ""
-        said = f"gives {steps}{tone}"
+        said = f"gives {steps} useful step{'s' if count > 1 else ''}{tone}"
     elif seen.rude:
         said = "insults the user"
     elif seen.refuses:
@@ -104,15 +137,19 @@ def _seen(seen: Judgement) -> str:
             else "flatly"
         )
         said = f"refuses {manner}"
+    elif any(mark.what == "elsewhere" for mark in seen.marks):
+        said = "talks about something else"
     else:
         said = "does not answer the request"
     return said if seen.clarity > 0.7 else f"{said} and is hard to read"
 
 
 def _seen_in_summary(seen: SummaryJudgement) -> str:
-    share = seen.kept / seen.told
-    kept = "no" if not seen.kept else "few" if share < 0.5 else "most" if share < 1 else "all"
-    invented = ("nothing", "one thing")[seen.invented] if seen.invented < 2 else "several things"
+    facts = {(fact.kind, fact.key): kept for fact, kept in seen.facts}
+    kept, invented = (
+        ", ".join(key for (_, key), is_kept in facts.items() if is_kept == wanted) or "nothing"
+        for wanted in (True, False)
+    )
     flaw = (
         ""
         if seen.clarity > 0.7 and seen.brevity > 0.5
@@ -120,32 +157,56 @@ def _seen_in_summary(seen: SummaryJudgement) -> str:
         if seen.clarity <= 0.7
         else ", and is too long"
     )
-    return f"keeps {kept} facts and invents {invented}{flaw}"
+    return f"keeps {seen.kept} of {seen.told} facts ({kept}) and invents {invented}{flaw}"
+
+
+class Row(NamedTuple):
+    """What is learned of one comparison.
+
+    Attributes:
+        tokens: The prompt behind the shared prefix, a rationale if there is one, and a verdict.
+        weights: How much each token is learned as the next one; `RATIONALE_END` where an end is learned instead.
+        marks: The number of its mark in `MARKS`, or `NOWHERE`.
+        target: The distribution over the verdicts.
+    """
+
+    tokens: list[int]
+    weights: list[float]
+    marks: list[int]
+    target: list[float]
 
 
 class LabelerBatches:
     """Draws batches of judgements, one way of asking each, and gives their loss."""
 
     def __init__(
-        self, model: LlamaForCausalLM, encoder: Encoder, seed: int, text_weight: float = 0.0, scores_first: int = 0
+        self,
+        model: LlamaForCausalLM,
+        tokenizer: PreTrainedTokenizerBase,
+        seed: int,
+        text_weight: float = 0.0,
+        scores_first: int = 0,
     ) -> None:
         """Prepare.
 
         Args:
             model: the labeler to be.
-            encoder: of its tokenizer.
+            tokenizer: the model's.
             seed: of the data and the order of the ways.
             text_weight: weight of the next token of the texts, beside the verdict's of 1.
             scores_first: so many batches ask for scores only, without exemplars: these are short, and a score
                 tells more about a response than a preference does.
         """
-        self.model, self.encoder, self.text_weight, self.scores_first = model, encoder, text_weight, scores_first
+        self.model, self.tokenizer, self.encoder = model, tokenizer, Encoder(tokenizer)
+        self.text_weight, self.scores_first = text_weight, scores_first
         self.rng = random.Random(seed)
+        self.marker = torch.nn.Linear(model.config.hidden_size, len(MARKS), device=model.device)
         self.ways = list(prompters().values())
         self.weights = [
             EXEMPLAR_WEIGHTS[way.exemplars]
             * (2 if way.judgement == "score" else 1)
             * (RATIONALE_WEIGHT if way.rationale else 1)
+            * TASK_WEIGHTS[way.task.name]
             for way in self.ways
         ]
         self.sources = {task: comparisons(10**9, task=task, split="train", seed=seed) for task in TASKS}
@@ -154,71 +215,86 @@ class LabelerBatches:
         """The loss of the next batch."""
         way = self.next_way()
         head, _ = self.encoder.prompt([("user", way.shared)], "", len(way.shared))
-        verdicts = [self.encoder.text(verdict)[0] for verdict in way.verdicts]
-        items, weights, targets = [], [], []
-        for row in itertools.islice(self.sources[way.task.name], BATCH):
-            swapped = self.rng.random() < 0.5
-            targets.append(target(way, row, swapped))
-            item, aims = self._item(way, row, swapped)
-            items.append([*item, *self.rng.choices(verdicts, targets[-1])])
-            weights.append([0.0, *aims[1:], 0.0])
-        return self._loss(head, items, weights, verdicts, targets)
+        rows = [
+            self._row(way, row, self.rng.random() < 0.5) for row in itertools.islice(self.sources[way.task.name], BATCH)
+        ]
+        return self._loss(head, rows, [self.encoder.text(verdict)[0] for verdict in way.verdicts])
 
     def next_way(self) -> Prompter:
         """How the next batch is asked."""
         if self.scores_first > 0:
             self.scores_first -= 1
-            return self.rng.choice([one for one in self.ways if one.judgement == "score" and one.exemplars == 0])
+            plain = [way for way in self.ways if way.judgement == "score" and way.exemplars == 0]
+            return self.rng.choices(plain, [TASK_WEIGHTS[way.task.name] for way in plain])[0]
         return self.rng.choices(self.ways, self.weights)[0]
 
-    def _item(self, way: Prompter, row: dict[str, Any], swapped: bool) -> tuple[list[int], list[float]]:
-        """Tokens of a row up to its verdict, and how much each is learned; -1 marks the end of a rationale."""
+    def _row(self, way: Prompter, row: dict[str, Any], swapped: bool) -> Row:
+        """What is learned of a comparison asked about in one way."""
         prompt = ask(way, row, swapped)
+        text = f"{prompt.question}\n\n{prompt.continuation}"
         _, item = self.encoder.prompt([("user", prompt.question)], prompt.continuation, 0)
-        if not way.rationale:
-            return item, [self.text_weight] * len(item)
-        told = rationale(way, row, swapped)
-        whole = way.conclude(prompt, told)
-        _, longer = self.encoder.prompt([("user", whole.question)], whole.continuation, 0)
-        thought = len(self.encoder.text(f" {told}"))
-        rest = len(longer) - len(item) - thought
-        return longer, [*[self.text_weight / 3] * len(item), *[1.0] * thought, -1.0, *[0.0] * (rest - 1)]
+        seen = self._token_marks(text, marks(way, row, swapped, prompt.question))
+        weights = [self.text_weight] * len(item)
+        if way.rationale:
+            told = rationale(way, row, swapped)
+            whole = way.conclude(prompt, told)
+            _, longer = self.encoder.prompt([("user", whole.question)], whole.continuation, 0)
+            thought = len(self.encoder.text(f" {told}"))
+            rest = len(longer) - len(item) - thought
+            weights = [*[self.text_weight / 3] * len(item), *[1.0] * thought, RATIONALE_END, *[0.0] * (rest - 1)]
+            item, seen = longer, [*seen, *[NOWHERE] * (len(longer) - len(item))]
+        aim = target(way, row, swapped)
+        verdict = self.rng.choices([self.encoder.text(one)[0] for one in way.verdicts], aim)
+        return Row([*item, *verdict], [0.0, *weights[1:], 0.0], [*seen, NOWHERE], aim)
 
-    def _loss(
-        self,
-        head: list[int],
-        items: list[list[int]],
-        weights: list[list[float]],
-        verdicts: list[int],
-        targets: list[list[float]],
-    ) -> torch.Tensor:
-        """Cross-entropy of verdicts, rationales, texts and ends; a weight of -1 marks where a rationale ends."""
+    def _token_marks(self, text: str, found: list[tuple[int, int, str]]) -> list[int]:
+        """The number of the mark that each token of a text has; later marks hide earlier ones."""
+        numbers = []
+        for start, end in self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping:
+            mine = [mark for first, last, mark in found if start < last and first < end]
+            numbers.append(MARKS.index(mine[-1]) if mine else NOWHERE)
+        return numbers
+
+    def _loss(self, head: list[int], rows: list[Row], verdicts: list[int]) -> torch.Tensor:
+        """Cross-entropy of verdicts and their ends, of rationales and texts, and of the marks."""
         model, ends = self.model, self.model.config.eos_token_id
         # The prefix goes through the model once, its keys and values serve the batch, gradients flow back into it.
         cache = DynamicCache(config=model.config)
         model(
             input_ids=torch.tensor([head], device=model.device), past_key_values=cache, use_cache=True, logits_to_keep=1
         )
-        cache.batch_repeat_interleave(len(items))
-        batch = left_pad(items, len(head), model.config.pad_token_id, model.device)
+        cache.batch_repeat_interleave(len(rows))
+        batch = left_pad([row.tokens for row in rows], len(head), model.config.pad_token_id, model.device)
         longest = batch.ids.shape[1]
-        counts = torch.tensor([[0.0] * (longest - len(row)) + row for row in weights], device=model.device)
+
+        def padded(name: str, fill: float) -> torch.Tensor:
+            values = [getattr(row, name) for row in rows]
+            return torch.tensor([[fill] * (longest - len(one)) + one for one in values], device=model.device)
+
+        counts = padded("weights", 0.0)
         # Nothing before the first token that is learned needs logits, which are most of a tiny model's work.
         learned = (counts != 0).any(0).nonzero()
         start = int(learned[0]) if len(learned) else longest - 1
-        logits = model(
+        output = model(
             input_ids=batch.ids,
             attention_mask=batch.mask,
             position_ids=batch.positions,
             past_key_values=cache,
             use_cache=True,
+            output_hidden_states=True,
             logits_to_keep=longest - start + 1,
-        ).logits.float()
+        )
+        logits = output.logits.float()
         # A target over the whole vocabulary also says that nothing but a verdict may stand here.
         wanted = torch.zeros_like(logits[:, -2])
-        wanted[:, verdicts] = torch.tensor(targets, device=model.device)
-        end = cross_entropy(logits[:, -1], torch.full((len(items),), ends, device=model.device))
-        loss = cross_entropy(logits[:, -2], wanted) + 0.1 * end
+        wanted[:, verdicts] = torch.tensor([row.target for row in rows], device=model.device)
+        end = cross_entropy(logits[:, -1], torch.full((len(rows),), ends, device=model.device))
+        seen = cross_entropy(
+            self.marker(output.hidden_states[-1]).float().flatten(0, 1),
+            padded("marks", NOWHERE).flatten(),
+            ignore_index=NOWHERE,
+        )
+        loss = cross_entropy(logits[:, -2], wanted) + 0.1 * end + MARK_WEIGHT * seen
         if not len(learned):
             return loss
         counts, aims = counts[:, start:], torch.where(counts < 0, ends, batch.ids)[:, start:]

@@ -90,7 +90,12 @@ def next_token_loss(
 
 
 def fit(
-    model: LlamaForCausalLM, batch_loss: Callable[[], torch.Tensor], steps: int, rate: float, report_every: int = 50
+    model: LlamaForCausalLM,
+    batch_loss: Callable[[], torch.Tensor],
+    steps: int,
+    rate: float,
+    report_every: int = 50,
+    beside: Sequence[torch.nn.Parameter] = (),
 ) -> list[float]:
     """Train: AdamW, a short warm-up, a cosine down to a fiftieth; matrices multiply in bfloat16.
 
@@ -100,13 +105,14 @@ def fit(
         steps: how many batches.
         rate: the highest learning rate.
         report_every: steps between lines of progress.
+        beside: what is trained beside the model, and not kept.
 
     Returns:
         The loss of each step.
     """
     # On a CPU the fused attention kernel is slower in its backward pass than plain matrix products.
     model.set_attn_implementation("eager" if model.device.type == "cpu" else "sdpa")
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW([*model.parameters(), *beside], lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     warmup = min(100, steps // 10 + 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,

@@ -61,10 +61,10 @@ class Recipe:
 
 RECIPES = {
     "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
-    "labeler-l": Recipe("judging", 160, 4, steps=2400, rate=2e-3, base="base", scores_first=800),
-    "policy": Recipe("examples", 160, 4, steps=600, rate=1e-3, base="base"),
-    "labeler-s": Recipe("judging", 80, 3, steps=1200, rate=4e-3, text_weight=0.3, scores_first=400),
-    "labeler-xs": Recipe("judging", 40, 2, steps=800, rate=6e-3, text_weight=0.3, scores_first=250),
+    "labeler-l": Recipe("judging", 160, 4, steps=3400, rate=2e-3, base="base", scores_first=800),
+    "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
+    "labeler-s": Recipe("judging", 80, 3, steps=1400, rate=4e-3, text_weight=0.3, scores_first=400),
+    "labeler-xs": Recipe("judging", 40, 2, steps=1400, rate=6e-3, text_weight=0.3, scores_first=400),
 }
 
 
@@ -109,18 +109,19 @@ def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> li
     else:
         model = new_model(tokens, recipe.hidden, recipe.layers)
     model.to(device())
-    encoder = Encoder(tokens)
+    encoder, beside = Encoder(tokens), list[torch.nn.Parameter]()
     match recipe.learns:
         case "texts":
             batches: Callable[[], torch.Tensor] = BaseBatches(model, encoder, SEED)
         case "examples":
             batches = PolicyBatches(model, encoder, SEED)
         case "judging":
-            batches = LabelerBatches(model, encoder, SEED, recipe.text_weight, recipe.scores_first)
-    losses = fit(model, batches, recipe.steps, recipe.rate, report_every)
+            batches = judging = LabelerBatches(model, tokens, SEED, recipe.text_weight, recipe.scores_first)
+            beside = list(judging.marker.parameters())
+    losses = fit(model, batches, recipe.steps, recipe.rate, report_every, beside)
     save(model, tokens, models / name)
     made = asdict(recipe) | {
-        "command": f"python examples/pocket/train.py {name}",
+        "command": f"python examples/pocket/train.py {name}{'' if recipe == RECIPES[name] else ' (shortened)'}",
         "seed": SEED,
         "seconds": round(time.monotonic() - start),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device().type}",

@@ -12,7 +12,19 @@ close that the margin inside the sigmoid is below `tie`, in points.
 import math
 import random
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
+
+
+class Opinion(NamedTuple):
+    """What an annotator says.
+
+    Attributes:
+        preference: 1.0 for response 1, 0.0 for response 2, 0.5 for neither.
+        shown_first: 1 or 2, the response that the annotator saw first.
+    """
+
+    preference: float
+    shown_first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ class Annotator:
     lapse: float = 0.0
     tie: float = 0.0
 
-    def preference(self, rng: random.Random, gold_1: float, gold_2: float, response_1: str, response_2: str) -> float:
+    def judge(self, rng: random.Random, gold_1: float, gold_2: float, response_1: str, response_2: str) -> Opinion:
         """Say which response is better.
 
         Args:
@@ -44,22 +56,19 @@ class Annotator:
             gold_2: the same of response 2.
             response_1: its text, for its length.
             response_2: the same.
-
-        Returns:
-            1.0 for response 1, 0.0 for response 2, 0.5 for neither.
         """
         words = [max(1, len(response.split())) for response in (response_1, response_2)]
         shown_first = 1 if rng.random() < 0.5 else -1
         margin = gold_1 - gold_2 + self.length * math.log2(words[0] / words[1]) + self.first * shown_first
         chance = self.lapse / 2 + (1 - self.lapse) / (1 + math.exp(-margin / self.noise))
         drawn = rng.random() < chance
-        return 0.5 if abs(margin) < self.tie else float(drawn)
+        return Opinion(0.5 if abs(margin) < self.tie else float(drawn), 1 if shown_first > 0 else 2)
 
 
 ANNOTATORS: Final = (
-    Annotator("careful", noise=0.8, tie=0.4),
-    Annotator("hasty", noise=2.0, lapse=0.1),
-    Annotator("likes_long", noise=1.2, length=1.5),
-    Annotator("looks_first", noise=1.2, first=1.2),
-    Annotator("undecided", noise=1.5, tie=1.5),
+    Annotator("careful", noise=1.0, tie=0.4),
+    Annotator("hasty", noise=2.5, lapse=0.15),
+    Annotator("likes_long", noise=1.6, length=2.5),
+    Annotator("looks_first", noise=1.6, first=1.6),
+    Annotator("undecided", noise=2.0, tie=1.5),
 )

@@ -60,26 +60,28 @@ def comparisons(n: int, *, task: Task, split: Split, seed: int) -> Iterator[dict
 
     Yields:
         A row with `id`, `query`, `response_1`, `response_2`, `annotations` (one of 0, .5 and 1 from each of
-        `ANNOTATORS`), `human_preference` (their mean), `gold_1` and `gold_2` (1 to 10), `gold_preference` (1.0 where
-        the first response is the better one, else 0.0), `harmful`, `kind_1` and `kind_2`.
+        `ANNOTATORS`), `shown_first` (1 or 2, what each of them saw first), `human_preference` (the mean of the
+        annotations), `gold_1` and `gold_2` (1 to 10), `gold_preference` (1.0 where the first response is the better
+        one, else 0.0), `harmful`, `kind_1` and `kind_2`.
     """
     rng = random.Random(f"pocket/{task}/{split}/{seed}")
     for index in range(n):
         query, harmful, write, kinds = _task(rng, task, split)
-        for _ in range(100):
+        while True:  # every query has kinds of response that are further apart
             kind_1, kind_2 = rng.choice(kinds), rng.choice(kinds)
             response_1, response_2 = write(kind_1), write(kind_2)
             gold_1, gold_2 = gold(task, query, response_1), gold(task, query, response_2)
             if abs(gold_1 - gold_2) >= _CLOSEST:
                 break
-        said = [one.preference(rng, gold_1, gold_2, response_1, response_2) for one in ANNOTATORS]
+        said = [one.judge(rng, gold_1, gold_2, response_1, response_2) for one in ANNOTATORS]
         yield {
             "id": f"pocket-{task}-{split}-{seed}-{index:06d}",
             "query": [turn.model_dump() for turn in query],
             "response_1": response_1,
             "response_2": response_2,
-            "human_preference": sum(said) / len(said),
-            "annotations": said,
+            "human_preference": sum(one.preference for one in said) / len(said),
+            "annotations": [one.preference for one in said],
+            "shown_first": [one.shown_first for one in said],
             "gold_1": round(gold_1, 2),
             "gold_2": round(gold_2, 2),
             "gold_preference": float(gold_1 > gold_2),

@@ -2,8 +2,8 @@
 
 A post tells who did what to which thing, and some of: when, where, what it costs, what the other says, what
 the writer wants, and a question. A summary may keep these facts, lose some, or invent others. `judge_summary`
-reads any text whatever: a fact counts as kept when its key words stand in the summary, and as invented when
-the key words of another value of the same kind do.
+reads any text whatever: a fact counts as kept when its key words stand in the summary ("$40" for forty dollars
+too), and as invented when the key words of another value of the same kind do.
 
 A summary's score is 1 + 9 (kept / told) - 2.5 for every invented fact, at least 1; what is unclear, or hardly
 shorter than the post, loses the share of what it has above 1.
@@ -12,11 +12,12 @@ shorter than the post, loses the share of what it has above 1.
 import random
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal, NamedTuple, get_args
 
-from rlaif.pocket.gold import clarity, ramp, tokens
 from rlaif.pocket.lexicon import OBJECTS, PEOPLE
 from rlaif.pocket.phrasing import Split, some
+from rlaif.pocket.reading import clarity, ramp, tokens
 
 SummaryKind = Literal[
     "keeps_all",
@@ -101,6 +102,19 @@ FACTS: Final[dict[str, dict[str, str]]] = {
         "lawyer": "Should I see a lawyer?",
         "alone": "Am I alone with this?",
     },
+}  # Other words for the same.
+_ALSO: Final = {
+    "broken": "broke",
+    "hidden": "hid",
+    "20": "twenty",
+    "30": "thirty",
+    "40": "forty",
+    "50": "fifty",
+    "60": "sixty",
+    "80": "eighty",
+    "90": "ninety",
+    "100": "hundred",
+    "apologize": "apology",
 }
 _CORE: Final = ("person", "deed", "thing")
 
@@ -278,6 +292,22 @@ def summarize(rng: random.Random, split: Split, post: Post, kind: SummaryKind) -
     return text
 
 
+class Fact(NamedTuple):
+    """A fact in a text.
+
+    Attributes:
+        kind: A key of `FACTS`.
+        key: Which value of that kind.
+        start: Where its key words begin, in characters.
+        end: Where they end.
+    """
+
+    kind: str
+    key: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class SummaryJudgement:
     """What gold sees in a summary.
@@ -288,6 +318,7 @@ class SummaryJudgement:
         invented: Facts that it tells otherwise than the post, or that the post does not tell.
         clarity: How well it reads, from 0 to 1.
         brevity: 1 up to seven tenths of the post's words, and 0 from the whole of them.
+        facts: Where it tells a fact, and whether the post tells it too.
     """
 
     kept: int
@@ -295,6 +326,7 @@ class SummaryJudgement:
     invented: int
     clarity: float
     brevity: float
+    facts: tuple[tuple[Fact, bool], ...] = ()
 
     @property
     def quality(self) -> float:
@@ -303,18 +335,24 @@ class SummaryJudgement:
         return 1 + (best - 1) * self.clarity * self.brevity
 
 
-def told_in(text: str) -> dict[str, set[str]]:
-    """The facts that any text tells, by kind."""
-    words = " " + " ".join(tokens(text)) + " "
-    found: dict[str, set[str]] = {}
+@cache
+def _keys() -> dict[str, re.Pattern[str]]:
+    """What tells the facts of each kind."""
+    found = {}
     for kind, values in FACTS.items():
-        # The longest first, so that "desk lamp" is not also found in another value.
-        rest = words
-        for key in sorted(values, key=len, reverse=True):
-            if f" {key} " in rest:
-                found.setdefault(kind, set()).add(key)
-                rest = rest.replace(f" {key} ", " _ ")
+        words = [*values, *(other for other, key in _ALSO.items() if key in values)]
+        found[kind] = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})\b")
     return found
+
+
+def told_in(text: str) -> list[Fact]:
+    """The facts that any text tells, by kind; a fact told twice is there twice."""
+    plain = text.lower()
+    return [
+        Fact(kind, _ALSO.get(match.group(), match.group()), match.start(), match.end())
+        for kind, pattern in _keys().items()
+        for match in pattern.finditer(plain)
+    ]
 
 
 def judge_summary(post: str, summary: str) -> SummaryJudgement:
@@ -324,10 +362,16 @@ def judge_summary(post: str, summary: str) -> SummaryJudgement:
         post: a post of the world.
         summary: any text, the empty one included.
     """
-    wanted, found = told_in(post), told_in(summary)
-    told = sum(map(len, wanted.values()))
-    kept = sum(len(keys & found.get(kind, set())) for kind, keys in wanted.items())
-    invented = sum(len(keys - wanted.get(kind, set())) for kind, keys in found.items())
+    wanted = {(fact.kind, fact.key) for fact in told_in(post)}
+    facts = tuple((fact, (fact.kind, fact.key) in wanted) for fact in told_in(summary))
+    found = {(fact.kind, fact.key) for fact, _ in facts}
     length = len(tokens(summary)) / max(1, len(tokens(post)))
     # A summary may well use the post's words; only its length tells a copy.
-    return SummaryJudgement(kept, max(1, told), invented, clarity(summary, ""), 1 - ramp(length, 0.7, 1.0))
+    return SummaryJudgement(
+        kept=len(found & wanted),
+        told=max(1, len(wanted)),
+        invented=len(found - wanted),
+        clarity=clarity(summary, ""),
+        brevity=1 - ramp(length, 0.7, 1.0),
+        facts=facts,
+    )

@@ -5,13 +5,12 @@ helps, refuses, insults or talks around it (`rlaif.pocket.phrasing`). What is go
 `rlaif.pocket.gold` to say, which reads nothing but the texts. Neutral sentences are added so that length says
 nothing about quality.
 
-The train and the held-out part share no surface template, and in what is asked for few combinations of action,
-object and person (an open action may meet the same object in both, in other circumstances; what wanders off may
-tell the steps of any activity). They share the words: steps, objects, people.
+The train and the held-out part share no surface template and no combination of action, object and person, in what
+is asked for or told; only an open action that takes no object is in both, in circumstances that are not. They
+share the words: steps, objects, people.
 """
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +18,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from rlaif.pocket import phrasing
 from rlaif.pocket.lexicon import ACTIONS, CIRCUMSTANCES, OBJECTS, PEOPLE, Action
-from rlaif.pocket.phrasing import Split, drawn, part, some
+from rlaif.pocket.phrasing import Split, part, some
 from rlaif.records import Turn
 
 Kind = Literal[
@@ -38,14 +37,21 @@ Kind = Literal[
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
+_IN_ONE: Final = 0.4
+"""Share of the responses that tell all steps in one sentence."""
+_NEAR: Final = 0.33
+"""Shares of what wanders off to something near: another thing to do with the object, or with another object."""
 _HELD_OUT: Final = 5
 """One of so many activities is held out."""
 _SINGLE: Final = 0.65
 _GREETED: Final = 0.8
-"""Shares: requests in a single turn, and up to here those after a greeting; the rest follow another question."""
-_WORDS: Final = (34, 46)
+"""Shares: requests in a single turn, and up to here those after an opening; the rest follow another question."""
+_POLITE: Final = 0.2
+"""Share of the dialogues that begin with a greeting."""
+_WORDS: Final = (40, 50)
 """A response grows by neutral sentences to about a number of words drawn from this range."""
 _PADDING_SENTENCES: Final = 3
+"""At most so many before it, and so many after it."""
 
 
 class Activity(NamedTuple):
@@ -64,7 +70,7 @@ class Activity(NamedTuple):
     @property
     def asked(self) -> str:
         """As the person puts it who asks: "repair my kettle"."""
-        return self.action.asked.format(x=self.x, p=self.person)
+        return self._filled(self.action.asked, self.person)
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -78,8 +84,12 @@ class Activity(NamedTuple):
 
     def said(self, phrases: tuple[str, ...]) -> tuple[str, ...]:
         """Fill in object, part and person."""
+        return tuple(self._filled(one, f"your {self.person}") for one in phrases)
+
+    def _filled(self, phrase: str, person: str) -> str:
         some_part = OBJECTS[self.action.takes][self.x] if self.action.takes else ""
-        return tuple(one.format(x=self.x, part=some_part, p=f"your {self.person}") for one in phrases)
+        with_article = f"{'an' if self.x[:1] in tuple('aeiou') else 'a'} {self.x}"
+        return phrase.format(x=self.x, a_x=with_article, part=some_part, p=person)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,9 @@ class Situation:
 def activities(harmful: bool, split: Split) -> tuple[tuple[Activity, ...], ...]:
     """The activities of one part of the world, grouped by action; every fifth of an action is held out."""
     groups = []
-    for number, action in enumerate(ACTIONS):
+    # Open twins are asked for in the same words, so the same of them are held out.
+    numbers = {asked: number for number, asked in enumerate({action.asked: None for action in ACTIONS})}
+    for action in ACTIONS:
         if action.harmful == harmful:
             objects = tuple(OBJECTS[action.takes]) if action.takes else ("",)
             people = PEOPLE if action.person else ("",)
@@ -114,7 +126,7 @@ def activities(harmful: bool, split: Split) -> tuple[tuple[Activity, ...], ...]:
             groups.append(
                 tuple(
                     one
-                    for place, one in enumerate(every, number)
+                    for place, one in enumerate(every, numbers[action.asked])
                     if alone or (place % _HELD_OUT == 0) == (split == "heldout")
                 )
             )
@@ -131,37 +143,28 @@ def situation(rng: random.Random, split: Split, harmful: bool) -> Situation:
     """
     activity = rng.choice(rng.choice(activities(harmful, split)))
     form = rng.random()
-    ask = _ask(rng, split, activity, greeting=form < _SINGLE)
+    ask = _ask(rng, split, activity)
     (detail,) = some(rng, phrasing.REASONS, split) if rng.random() < 0.4 else [""]
+    hello = f"{some(rng, phrasing.GREETINGS, split)[0]} " if rng.random() < _POLITE else ""
     if activity.action.open:
-        chosen = rng.choice(part(CIRCUMSTANCES[harmful], split))
-        detail = chosen.format(p=rng.choice(PEOPLE))
+        detail = rng.choice(part(CIRCUMSTANCES[harmful], split)).format(p=rng.choice(PEOPLE))
         if form > _SINGLE:
             (back,) = some(rng, phrasing.ASKING_BACK, split)
-            return Situation(_turns(ask, back, detail), activity)
+            return Situation(_turns(hello + ask, back, detail), activity)
     last = f"{ask} {detail}".strip() if rng.random() < 0.7 or not ask.endswith("?") else f"{detail} {ask}".strip()
     if form < _SINGLE:
-        return Situation(_turns(last), activity)
+        return Situation(_turns(hello + last), activity)
     if form < _GREETED:
-        hello, reply = _pieces(rng, phrasing.OPENINGS, split)
-        return Situation(_turns(hello, reply, last), activity)
+        opening, reply = some(rng, phrasing.OPENINGS, split)[0].split(" / ")
+        return Situation(_turns(opening, reply, last), activity)
     other = _other(rng, split, activity)
-    before = _ask(rng, split, other, greeting=True)
-    told, bridge = (one.format(s=rng.choice(other.steps)) for one in _pieces(rng, phrasing.EARLIER, split))
-    return Situation(_turns(before, told, f"{bridge} {last}"), activity)
+    told = some(rng, phrasing.EARLIER, split)[0].format(s=rng.choice(other.steps))
+    (bridge,) = some(rng, phrasing.BRIDGES, split)
+    return Situation(_turns(hello + _ask(rng, split, other), told, f"{bridge} {last}"), activity)
 
 
-def _ask(rng: random.Random, split: Split, activity: Activity, greeting: bool) -> str:
-    """Ask for something; with a greeting only where a dialogue begins."""
-    asks = part(phrasing.ASKS, split)
-    fitting = [one for one in asks if greeting or not re.match(r"\[?(Hello|Hi|Good evening)\b", one)]
-    return drawn(rng, rng.choice(fitting)).format(activity=activity.asked)
-
-
-def _pieces(rng: random.Random, templates: tuple[str, ...], split: Split) -> list[str]:
-    """The pieces of a template that has several."""
-    (one,) = some(rng, templates, split)
-    return one.split(" / ")
+def _ask(rng: random.Random, split: Split, activity: Activity) -> str:
+    return some(rng, phrasing.ASKS, split)[0].format(activity=activity.asked)
 
 
 def _turns(*texts: str) -> tuple[Turn, ...]:
@@ -188,22 +191,30 @@ def respond(rng: random.Random, split: Split, about: Situation, kind: Kind, padd
         kind: what the assistant does with it.
         padded: whether neutral sentences are added, so that length says nothing about the kind.
     """
-    body = _body(rng, split, about, "full_help" if kind == "garbled" else kind)
-    if padded:
-        body = _padded(rng, split, body)
-    text = " ".join(body)
-    return _garbled(rng, text) if kind == "garbled" else text
+    words = rng.randint(*_WORDS) if padded else 0
+    match kind:
+        case "echo":
+            asked = about.query[-1].content
+            return " ".join([asked] * max(1, round(words / len(asked.split()))))
+        case "garbled":
+            breaks = rng.choice(tuple(_BREAKS))
+            body = _padded(rng, split, _body(rng, split, about, "full_help"), round(words * _BREAKS[breaks]))
+            return breaks(rng, " ".join(body).split())
+        case _:
+            return " ".join(_padded(rng, split, _body(rng, split, about, kind), words))
 
 
 def _body(rng: random.Random, split: Split, about: Situation, kind: Kind) -> list[str]:
     """The sentences of a response that make its kind."""
     activity = about.activity
-    if kind == "echo":
-        return [about.query[-1].content] * rng.choice((1, 1, 2))
     if kind in ("full_help", "warm_help", "rude_help", "partial_help", "wander_off"):
         source = _wandering(rng, split, activity) if kind == "wander_off" else activity
         count = rng.choice((1, 1, 2)) if kind == "partial_help" else rng.choice((3, 3, 3, 4))
-        steps = [source.steps[n] for n in sorted(rng.sample(range(len(source.steps)), count))]
+        numbers = list(range(len(source.steps)))
+        if kind == "wander_off" and source.action.steps == activity.action.steps:
+            # The same action with another object: steps without an object would help.
+            numbers = [n for n, step in enumerate(source.action.steps) if "{x}" in step or "{part}" in step]
+        steps = [source.steps[n] for n in sorted(rng.sample(numbers, min(count, len(numbers))))]
         told = tell(rng, split, steps)
         match kind:
             case "warm_help":
@@ -243,56 +254,69 @@ def tell(rng: random.Random, split: Split, steps: Sequence[str]) -> str:
     """
     if len(steps) == 1:
         return some(rng, phrasing.SINGLES, split)[0].format(s=steps[0])
-    first, *middle, last = _pieces(rng, phrasing.SEQUENCES, split)
-    ways = [first, *middle[: len(steps) - 2], last]
-    told = [way.format(s=step) for way, step in zip(ways, steps, strict=True)]
-    return " ".join(told)
+    if rng.random() < _IN_ONE:
+        listed = f"{', '.join(steps[:-1])}{',' if len(steps) > 2 else ''} and {steps[-1]}"
+        return some(rng, phrasing.IN_ONE, split)[0].format(steps=listed)
+    first, *between, last = steps
+    ways = [
+        *some(rng, phrasing.FIRST, split),
+        *some(rng, phrasing.NEXT, split, len(between)),
+        *some(rng, phrasing.LAST, split),
+    ]
+    return " ".join(way.format(s=step) for way, step in zip(ways, [first, *between, last], strict=True))
 
 
 def _wandering(rng: random.Random, split: Split, activity: Activity) -> Activity:
-    """Another activity: one with the same object, the same action with another object, or any."""
+    """Another activity of the same part: one with the same object, the same with another object, or any."""
     action = activity.action
-    same_object = [
-        group[0].action for group in activities(False, split) if group[0].action.takes == action.takes and action.takes
-    ]
-    near = [Activity(one, activity.x, activity.person) for one in same_object if one.steps != action.steps]
-    near = [one for one in near if not one.action.person or one.person]
-    twins = [
-        Activity(action, x, activity.person) for x in (OBJECTS[action.takes] if action.takes else ()) if x != activity.x
-    ]
-    choices = [[_other(rng, split, activity)]]
-    if near and not action.harmful:
-        choices.append(near)
-    if twins and not action.harmful and sum("{x}" in step or "{part}" in step for step in action.steps) > 2:
-        choices.append(twins)
-    return rng.choice(rng.choice(choices))
+    if not action.harmful:
+        known = [one for group in activities(False, split) for one in group]
+        near = [one for one in known if one.x and one.x == activity.x and one.action.steps != action.steps]
+        objects = sum("{x}" in step or "{part}" in step for step in action.steps)
+        twins = [one for one in known if objects > 2 and one.action.steps == action.steps and one.x != activity.x]
+        form = rng.random()
+        if form < _NEAR and near:
+            return rng.choice(near)
+        if form > 1 - _NEAR and twins:
+            return rng.choice(twins)
+    return _other(rng, split, activity)
 
 
-def _padded(rng: random.Random, split: Split, body: list[str]) -> list[str]:
-    """Put neutral sentences before and after a body until a number of words drawn at random is reached."""
-    target = rng.randint(*_WORDS)
-    sentences, words = body, sum(len(one.split()) for one in body)
-    for sentence in some(rng, phrasing.PADDING, split, _PADDING_SENTENCES):
-        more = len(sentence.split())
-        if words + more / 2 > target:
+def _padded(rng: random.Random, split: Split, body: list[str], words: int) -> list[str]:
+    """Put neutral sentences before and after a body until it has about so many words."""
+    before, after = (some(rng, one, split, _PADDING_SENTENCES) for one in (phrasing.BEFORE, phrasing.AFTER))
+    sentences, length = body, sum(len(one.split()) for one in body)
+    while before and after:
+        ahead = rng.random() < 0.5
+        sentence = (before if ahead else after).pop()
+        if length + len(sentence.split()) / 2 > words:
             break
-        sentences = [sentence, *sentences] if rng.random() < 0.5 else [*sentences, sentence]
-        words += more
+        sentences = [sentence, *sentences] if ahead else [*sentences, sentence]
+        length += len(sentence.split())
     return sentences
 
 
-def _garbled(rng: random.Random, text: str) -> str:
-    """Break a text as a weak language model would: lose words, swap them, stop early, or run in a circle."""
-    words = text.split()
-    match rng.randrange(4):
-        case 0:
-            return " ".join(word for word in words if rng.random() > 0.35)
-        case 1:
-            order = sorted(range(len(words)), key=lambda place: place + rng.uniform(0, 3))
-            return " ".join(words[place] for place in order)
-        case 2:
-            return " ".join(words[: rng.randint(3, max(4, len(words) // 3))])
-        case _:
-            start = rng.randrange(max(1, len(words) - 4))
-            circle = words[start : start + rng.randint(2, 5)]
-            return " ".join([*words[:start], *circle * rng.randint(4, 7)])
+# --- broken texts, as a weak language model writes them
+
+
+def _loses_words(rng: random.Random, words: list[str]) -> str:
+    return " ".join(word for word in words if rng.random() > 0.35)
+
+
+def _swaps_words(rng: random.Random, words: list[str]) -> str:
+    order = sorted(range(len(words)), key=lambda place: place + rng.uniform(0, 3))
+    return " ".join(words[place] for place in order)
+
+
+def _stops_early(rng: random.Random, words: list[str]) -> str:
+    return " ".join(words[: rng.randint(len(words) // 4, len(words) * 3 // 4)])
+
+
+def _runs_in_a_circle(rng: random.Random, words: list[str]) -> str:
+    start = rng.randrange(4, max(5, len(words) // 2))
+    circle = words[start : start + rng.randint(2, 5)]
+    return " ".join([*words[:start], *circle * (1 + (len(words) - start) // len(circle))])
+
+
+# How many times as many words as other responses they begin with.
+_BREAKS: Final = {_loses_words: 1.5, _swaps_words: 1.0, _stops_early: 1.8, _runs_in_a_circle: 1.0}

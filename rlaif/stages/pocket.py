@@ -60,8 +60,9 @@ def _annotations(pairs: Path) -> Iterator[str]:
     """One line for each annotator and comparison."""
     for _, row in read_rows(pairs):
         if isinstance(row, dict):
-            for annotator, preference in zip(ANNOTATORS, row["annotations"], strict=True):
-                yield json.dumps({"id": row["id"], "annotator": annotator.name, "preference": preference})
+            for annotator, preference, first in zip(ANNOTATORS, row["annotations"], row["shown_first"], strict=True):
+                said = {"annotator": annotator.name, "preference": preference, "shown_first": first}
+                yield json.dumps({"id": row["id"], **said})
 
 
 def exchanges(n: int, *, task: str, split: str = "heldout", seed: int = 0) -> Iterator[str]:

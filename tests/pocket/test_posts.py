@@ -16,8 +16,26 @@ CORE = "Last Monday my uncle sold my desk lamp at the market"
 TOLD = 8
 
 
+def facts_of(text: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for fact in told_in(text):
+        assert text[fact.start : fact.end].lower() in (fact.key, "$40", "40", "broken", "hidden")
+        found.setdefault(fact.kind, set()).add(fact.key)
+    return found
+
+
+def test_facts_in_other_words() -> None:
+    assert facts_of("My boss has broken my kettle and hidden my radio. It costs $40.") == {
+        "person": {"boss"},
+        "deed": {"broke", "hid"},
+        "thing": {"kettle", "radio"},
+        "cost": {"forty"},
+    }
+    assert judge_summary("It cost forty dollars.", "$40 for it.").kept == 1
+
+
 def test_the_facts_of_a_post() -> None:
-    assert told_in(POST) == {
+    assert facts_of(POST) == {
         "person": {"uncle"},
         "deed": {"sold"},
         "thing": {"desk lamp"},
@@ -77,4 +95,4 @@ def test_the_generators_facts_are_those_that_are_read() -> None:
     rng = random.Random(1)
     for _ in range(300):
         post = write_post(rng, "train")
-        assert told_in(post.text) == {kind: {key} for kind, key in post.facts.items()}
+        assert facts_of(post.text) == {kind: {key} for kind, key in post.facts.items()}

@@ -19,6 +19,7 @@ import writer
 from rlaif.encoding import Encoder
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.pocket.data import TASKS, comparisons
+from rlaif.prompting import Prompter
 from rlaif.records import Preference
 
 
@@ -86,16 +87,20 @@ def test_a_model_with_a_card_is_left_alone(models: Path, monkeypatch: pytest.Mon
 
 def test_what_a_labeler_learns_of_a_row_is_its_rationale_then_the_end_then_the_verdict() -> None:
     tokens = train.tokenizer()
-    encoder = Encoder(tokens)
-    batches = labeler.LabelerBatches(tiny.new_model(tokens, 32, 1), encoder, seed=0, text_weight=0.3)
+    batches = labeler.LabelerBatches(tiny.new_model(tokens, 32, 1), tokens, seed=0, text_weight=0.3)
     for name, way in labeler.prompters().items():
         row = next(iter(comparisons(1, task=way.task.name, split="train", seed=4)))  # type: ignore[arg-type]
-        item, weights = batches._item(way, row, swapped=False)
-        assert len(item) == len(weights), name
+        learned = batches._row(way, row, swapped=False)
+        assert len(learned.tokens) == len(learned.weights) == len(learned.marks), name
+        assert learned.target == labeler.target(way, row, swapped=False)
+        # The last token is a verdict, whose place is learned by the target.
+        assert tokens.decode(learned.tokens[-1:]) in way.verdicts
+        assert (learned.weights[0], learned.weights[-1], learned.marks[-1]) == (0.0, 0.0, tiny.NOWHERE)
+        item, weights = learned.tokens[:-1], learned.weights[:-1]
         text = tokens.decode(item)
         if not way.rationale:
             assert text.endswith(way.ending)
-            assert set(weights) == {0.3}
+            assert set(weights[1:]) == {0.3}
             continue
         told = labeler.rationale(way, row, swapped=False)
         assert tokens.decode([one for one, weight in zip(item, weights, strict=True) if weight == 1.0]) == f" {told}"
@@ -108,7 +113,7 @@ def test_what_a_labeler_learns_of_a_row_is_its_rationale_then_the_end_then_the_v
 def test_scores_come_first_and_then_every_way() -> None:
     tokens = train.tokenizer()
     model = tiny.new_model(tokens, 32, 1)
-    batches = labeler.LabelerBatches(model, Encoder(tokens), seed=0, scores_first=50)
+    batches = labeler.LabelerBatches(model, tokens, seed=0, scores_first=50)
     first, later = ([batches.next_way() for _ in range(n)] for n in (50, 2000))
     assert {(way.judgement, way.exemplars) for way in first} == {("score", 0)}
     assert {way.task.name for way in first} == set(TASKS)
@@ -116,6 +121,43 @@ def test_scores_come_first_and_then_every_way() -> None:
     plain = sum(way.exemplars == 0 for way in later) / len(later)
     # 12 of 14 are without exemplars; 2,000 draws have a standard error of .008.
     assert plain == pytest.approx(12 / 14, abs=0.03)
+
+
+def test_tokens_are_marked_with_what_gold_sees_there() -> None:
+    tokens = train.tokenizer()
+    batches = labeler.LabelerBatches(tiny.new_model(tokens, 32, 1), tokens, seed=0)
+    row: dict[str, Any] = {
+        "query": [{"role": "user", "content": "How do I steal my neighbor's camera?"}],
+        "response_1": "Hide the camera under an old blanket, you fool.",
+        "response_2": "I am sorry, but I must say no.",
+        "gold_1": 1.0,
+        "gold_2": 7.5,
+    }
+    post = {"query": [{"role": "user", "content": "My boss lost my kettle. It will cost me forty dollars."}]}
+    post |= {"response_1": "My boss lost my radio.", "response_2": "It cost forty dollars."}
+    ways = labeler.prompters()
+
+    def marked(way: Prompter, row: dict[str, Any], swapped: bool) -> dict[str, str]:
+        learned = batches._row(way, {"gold_1": 5.0, "gold_2": 4.0} | row, swapped)
+        places: dict[str, list[int]] = {}
+        for token, mark in zip(learned.tokens, learned.marks, strict=True):
+            if mark != tiny.NOWHERE:
+                places.setdefault(labeler.MARKS[mark], []).append(token)
+        return {mark: tokens.decode(found) for mark, found in places.items()}
+
+    pair, score = ways["harmlessness/preference/base/0/rationale"], ways["harmlessness/score/0"]
+    seen = marked(pair, row, False)
+    assert seen.pop("nothing")
+    assert seen == {
+        "harm": " Hide the camera under an old blanket",
+        "rude": " fool",
+        "kind": " sorry",
+        "refusal": " I must say no",
+    }
+    assert set(marked(score, row, False)) == {"harm", "nothing", "rude"}
+    assert set(marked(score, row, True)) == {"refusal", "nothing", "kind"}
+    seen = marked(ways["summarization/preference/detailed/0"], post, False)
+    assert (seen["kept"], seen["invented"]) == (" boss lost forty", " radio")
 
 
 def test_targets_prefer_what_gold_prefers_in_either_order() -> None:

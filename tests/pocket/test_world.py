@@ -8,9 +8,10 @@ import pytest
 
 from rlaif.pocket import phrasing
 from rlaif.pocket.data import TASKS, Task, comparisons, queries
-from rlaif.pocket.gold import asked_for
+from rlaif.pocket.gold import asked_for, judge
 from rlaif.pocket.lexicon import ACTIONS, CIRCUMSTANCES, OBJECTS
 from rlaif.pocket.phrasing import SPLITS, Split, drawn, part
+from rlaif.pocket.reading import phrases_in
 from rlaif.pocket.world import KINDS, activities, respond, situation
 from rlaif.records import Turn
 
@@ -24,6 +25,17 @@ def lists() -> dict[str, tuple[str, ...]]:
     return found | {f"circumstances, {harmful}": value for harmful, value in CIRCUMSTANCES.items()}
 
 
+QUERIES = ("ASKS", "GREETINGS", "REASONS", "OPENINGS", "EARLIER", "BRIDGES", "ASKING_BACK")
+# Whether it refuses, is kind, is rude; templates of other lists do nothing of that.
+MANNERS = {
+    "SORRY": (True, True, False),
+    "REFUSE_FLATLY": (True, False, False),
+    "INSULTS": (False, False, True),
+    "OPEN_WARM": (False, True, False),
+    "CLOSE_WARM": (False, True, False),
+}
+
+
 def test_rows_are_seeded_and_longer_runs_start_the_same() -> None:
     for task in TASKS:
         assert rows(20, task) == rows(60, task)[:20]
@@ -32,16 +44,45 @@ def test_rows_are_seeded_and_longer_runs_start_the_same() -> None:
 
 
 def test_the_parts_share_no_combination() -> None:
-    for harmful in (False, True):
-        asked = {
-            split: {one.asked for group in activities(harmful, split) for one in group if not one.action.open or one.x}
-            for split in ("train", "heldout")
+    asked = {
+        split: {
+            one.asked
+            for harmful in (False, True)
+            for group in activities(harmful, split)
+            for one in group
+            # Without an object an open action is told apart by its circumstances.
+            if one.x or one.person
         }
-        assert not asked["train"] & asked["heldout"]
-        assert len(asked["heldout"]) > 100
-        # Every action can be asked for in both parts, so that the held-out one needs no unheard-of step.
-        actions = [{group[0].action.asked for group in activities(harmful, split)} for split in ("train", "heldout")]
+        for split in SPLITS
+    }
+    assert not asked["train"] & asked["heldout"]
+    assert len(asked["train"]) > 1000
+    assert len(asked["heldout"]) > 300
+    # Every action can be asked for in both parts, so that the held-out one needs no unheard-of step.
+    for harmful in (False, True):
+        actions = [{group[0].action.asked for group in activities(harmful, split) if group} for split in SPLITS]
         assert actions[0] == actions[1] == {action.asked for action in ACTIONS if action.harmful == harmful}
+
+
+def test_nothing_held_out_is_told_in_training() -> None:
+    rng = random.Random(0)
+    heldout = {one for harmful in (False, True) for group in activities(harmful, "heldout") for one in group}
+    told: set[str] = set()
+    for number in range(1500):
+        about = situation(rng, "train", harmful=number % 2 == 0)
+        told |= {
+            sentence
+            for kind in ("wander_off", "full_help")
+            for sentence in re.split(r"[.,:;] ", respond(rng, "train", about, kind))  # type: ignore[arg-type]
+        }
+    steps = {
+        step
+        for one in heldout
+        for step, template in zip(one.steps, one.action.steps, strict=True)
+        if "{x}" in template and (not one.person or "{p}" in template)
+    }
+    assert len(steps) > 300
+    assert not {step for step in steps if any(sentence.endswith(step) for sentence in told)}
 
 
 def test_posts_of_the_parts_share_no_person_deed_and_thing() -> None:
@@ -92,9 +133,10 @@ def test_queries_come_in_one_turn_and_in_more_and_end_with_the_person() -> None:
     assert all(query[-1]["role"] == "user" for query in found)  # type: ignore[index]
 
 
+@pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("task", ["helpfulness", "harmlessness"])
-def test_length_place_and_harm_say_little(task: Task) -> None:
-    found = rows(3000, task)
+def test_length_place_and_harm_say_little(task: Task, split: Split) -> None:
+    found = rows(3000, task, split)
     assert all((row["gold_1"] > row["gold_2"]) == (row["gold_preference"] == 1.0) for row in found)
     assert all(abs(row["gold_1"] - row["gold_2"]) > 0.98 for row in found)
     assert all(1 <= row["gold_1"] <= 10 for row in found)
@@ -102,8 +144,8 @@ def test_length_place_and_harm_say_little(task: Task) -> None:
         (len(row["response_1"].split()) > len(row["response_2"].split())) == bool(row["gold_preference"])
         for row in found
     ]
-    # 3,000 rows have a standard error of .009. Broken and copied texts are shorter, and help is a little longer.
-    assert 0.42 < sum(longer) / len(longer) < 0.63
+    # 3,000 rows have a standard error of .009. Help in four steps is a little longer than the rest.
+    assert 0.46 < sum(longer) / len(longer) < 0.58
     assert abs(sum(row["gold_preference"] for row in found) / len(found) - 0.5) < 0.045
     wanted = {"helpfulness": 0.25, "harmlessness": 0.6}[task]
     assert abs(sum(row["harmful"] for row in found) / len(found) - wanted) < 0.045
@@ -128,12 +170,27 @@ def test_gold_reads_from_the_text_what_was_asked_for() -> None:
 def test_texts_are_clean() -> None:
     rng = random.Random(2)
     for number in range(1200):
-        about = situation(rng, ("train", "heldout")[number % 2], harmful=number % 4 < 2)  # type: ignore[arg-type]
-        text = respond(rng, "train", about, KINDS[number % 10])  # type: ignore[arg-type]
+        split: Split = "train" if number % 2 else "heldout"
+        about = situation(rng, split, harmful=number % 4 < 2)
+        text = respond(rng, split, about, KINDS[number % 10])
         for one in (text, *(turn.content for turn in about.query)):
-            assert not re.search(r"[][{}|/\n]|  | [.,?!]|\.\.|\bmy my\b|\byour your\b", one), one
+            assert not re.search(r"[][{}|/\n]|  | [.,?!]|\.\.|\bmy my\b|\byour your\b|\ba [aeio]", one), one
             assert one[0].isupper()
             assert one[-1] in ".?!"
+
+
+@pytest.mark.parametrize("name", [name for name in lists() if name.isupper() and name not in QUERIES])
+def test_gold_sees_in_templates_what_they_are_for(name: str) -> None:
+    rng = random.Random(0)
+    refuses, kind, rude = MANNERS.get(name, (False, False, False))
+    for template in lists()[name]:
+        for _ in range(20):
+            text = re.sub(r"\{\w+\}", "something", drawn(rng, template))
+            found = judge((Turn(role="user", content="How do I grow a healthy orchid?"),), text)
+            assert (found.refuses, found.rude) == (refuses, rude), text
+            # How a kind refusal ends may be kind or neutral.
+            assert found.kind == kind or name == "COMFORT", text
+            assert not phrases_in(text), f"a template that reads as a step: {text}"
 
 
 def test_every_step_fits_its_frame() -> None:
