@@ -1,33 +1,20 @@
-"""The `rlaif` command: parses, calls stages, prints."""
+"""The commands that judge and pass on judgements: label, score, rank, prompt, export."""
 
 import shlex
 import sys
-import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from rlaif.errors import ConfigError, RlaifError
+from rlaif.cli.say import say
+from rlaif.errors import ConfigError
 
 if TYPE_CHECKING:
     from rlaif.stages.judge import Judge, Summary
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    help="AI feedback: label data with an LLM, and train on the labels.",
-)
-ledger_app = typer.Typer(no_args_is_help=True, help="Look at or clear a ledger of stored answers.")
-app.add_typer(ledger_app, name="ledger")
-pocket_app = typer.Typer(no_args_is_help=True, help="The small generated world that the bundled models live in.")
-app.add_typer(pocket_app, name="pocket")
-
-_say = Console(stderr=True, soft_wrap=True, highlight=False)
+app = typer.Typer()
 
 
 class FormatName(StrEnum):
@@ -237,7 +224,7 @@ def prompt(
         task, data, show, as_score, format.value, _columns(map, more), preamble, exemplars, rationale
     )
     for heading, text in asked:
-        _say.rule(heading)
+        say.rule(heading)
         typer.echo(text)
 
 
@@ -259,80 +246,6 @@ def export(
     done = run(source, out, shape, margin)  # type: ignore[arg-type]
     ties = f"; {done.ties:,} ties dropped" if shape == "trl" else ""
     typer.echo(f"{done.path}: {done.rows:,} rows{ties}")
-
-
-@ledger_app.command("info")
-def ledger_info(path: Annotated[Path, typer.Argument(help="A ledger.sqlite.")]) -> None:
-    """What a ledger holds, model by model."""
-    from datetime import datetime
-
-    for name, count, size, first, last in _ledger(path).info():
-        days = " to ".join(datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M") for at in (first, last))
-        typer.echo(f"{name}: {count:,} exchanges, {size / 1e6:.1f} MB of answers, {days}")
-    typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-
-
-@ledger_app.command("purge")
-def ledger_purge(
-    path: Annotated[Path, typer.Argument(help="A ledger.sqlite.")],
-    llm: Annotated[str | None, typer.Option("--llm", help="Only this model's exchanges.")] = None,
-    older_than_days: Annotated[float | None, typer.Option("--older-than-days", help="Only older ones.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; answers paid for are gone afterwards.")] = False,
-) -> None:
-    """Delete stored answers; run folders keep their records."""
-    import time
-
-    ledger = _ledger(path)
-    if not yes:
-        typer.confirm(f"delete {'all' if llm is None else llm} exchanges from {path}?", abort=True)
-    before = time.time() - 86_400 * older_than_days if older_than_days is not None else None
-    typer.echo(f"{ledger.purge(llm, before):,} exchanges deleted")
-
-
-PocketTask = Annotated[str, typer.Option("--task", help="summarization, helpfulness or harmlessness.")]
-PocketSplit = Annotated[str, typer.Option("--split", help="heldout, or train: what the models were trained on.")]
-
-
-@pocket_app.command(
-    "data",
-    epilog="[bold]Examples[/bold]\n\n"
-    "rlaif pocket data --task harmlessness --n 500 --out outputs/pocket\n\n"
-    "rlaif label outputs/pocket/comparisons.jsonl --task harmlessness --out outputs/labels",
-)
-def pocket_data(
-    task: PocketTask,
-    out: Annotated[Path, typer.Option("--out", help="The folder; files of these names are replaced.")],
-    n: Annotated[int, typer.Option("--n", min=1, help="How many comparisons, and how many queries.")] = 1000,
-    split: PocketSplit = "heldout",
-    seed: Seed = 0,
-) -> None:
-    """Write comparisons (with gold and simulated annotators), queries and annotations to play with."""
-    from rlaif.stages.pocket import write_data
-
-    for path, rows in write_data(out, n, task=task, split=split, seed=seed):
-        typer.echo(f"{path}: {rows:,} rows")
-
-
-@pocket_app.command("show", epilog="[bold]Example[/bold]\n\nrlaif pocket show --task helpfulness --n 30 --seed 5")
-def pocket_show(
-    task: PocketTask = "helpfulness",
-    n: Annotated[int, typer.Option("--n", min=1, help="How many exchanges.")] = 5,
-    split: PocketSplit = "heldout",
-    seed: Seed = 0,
-) -> None:
-    """Print random exchanges and what gold says of them."""
-    from rlaif.stages.pocket import exchanges
-
-    for exchange in exchanges(n, task=task, split=split, seed=seed):
-        typer.echo(f"{exchange}\n")
-
-
-def _ledger(path: Path) -> Any:
-    from rlaif.llm.ledger import Ledger
-
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such ledger")
-    return Ledger(path)
 
 
 def _settings(
@@ -402,7 +315,7 @@ def _judge(
         )
     except KeyboardInterrupt:
         command = shlex.join(["rlaif", *sys.argv[1:]])
-        _say.print(f"\nInterrupted; everything answered is kept. To go on:\n  {command}", markup=False)
+        say.print(f"\nInterrupted; everything answered is kept. To go on:\n  {command}", markup=False)
         raise typer.Exit(130) from None
     _print_summary(summary)
     if summary.count == 0 and summary.failures:
@@ -422,17 +335,3 @@ def _print_summary(summary: "Summary") -> None:
         f"asked {totals.asked:,} now ({tokens:,} tokens), {totals.from_ledger:,} from the ledger, "
         f"{index.done_before:,} rows were done before; {summary.seconds:.1f} s"
     )
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line: our errors in one line and exit code 2, a bug with its traceback.
-
-    Args:
-        arguments: the words after `rlaif`; those of the process if None.
-    """
-    warnings.showwarning = lambda message, *_: _say.print(f"warning: {message}", markup=False)
-    try:
-        app(arguments)
-    except RlaifError as error:
-        _say.print(f"error: {' '.join(str(error).split())}", markup=False)
-        sys.exit(2)

@@ -1,0 +1,35 @@
+"""The `rlaif` command: parses, calls stages, prints."""
+
+import sys
+import warnings
+
+import typer
+
+from rlaif.cli import judging, ledger, pocket
+from rlaif.cli.say import say
+from rlaif.errors import RlaifError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="AI feedback: label data with an LLM, and train on the labels.",
+)
+app.add_typer(judging.app)
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(pocket.app, name="pocket")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line: our errors in one line and exit code 2, a bug with its traceback.
+
+    Args:
+        arguments: the words after `rlaif`; those of the process if None.
+    """
+    warnings.showwarning = lambda message, *_: say.print(f"warning: {message}", markup=False)
+    try:
+        app(arguments)
+    except RlaifError as error:
+        say.print(f"error: {' '.join(str(error).split())}", markup=False)
+        sys.exit(2)

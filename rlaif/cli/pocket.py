@@ -1,0 +1,46 @@
+"""`rlaif pocket`: data of the small generated world."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="The small generated world that the bundled models live in.")
+
+Task = Annotated[str, typer.Option("--task", help="summarization, helpfulness or harmlessness.")]
+Split = Annotated[str, typer.Option("--split", help="heldout, or train: what the models were trained on.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
+
+
+@app.command(
+    "data",
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif pocket data --task harmlessness --n 500 --out outputs/pocket\n\n"
+    "rlaif label outputs/pocket/comparisons.jsonl --task harmlessness --out outputs/labels",
+)
+def data(
+    task: Task,
+    out: Annotated[Path, typer.Option("--out", help="The folder; files of these names are replaced.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="How many comparisons, and how many queries.")] = 1000,
+    split: Split = "heldout",
+    seed: Seed = 0,
+) -> None:
+    """Write comparisons (with gold and simulated annotators), queries and annotations to play with."""
+    from rlaif.stages.pocket import write_data
+
+    for path, rows in write_data(out, n, task=task, split=split, seed=seed):
+        typer.echo(f"{path}: {rows:,} rows")
+
+
+@app.command("show", epilog="[bold]Example[/bold]\n\nrlaif pocket show --task helpfulness --n 30 --seed 5")
+def show(
+    task: Task = "helpfulness",
+    n: Annotated[int, typer.Option("--n", min=1, help="How many exchanges.")] = 5,
+    split: Split = "heldout",
+    seed: Seed = 0,
+) -> None:
+    """Print random exchanges and what gold says of them."""
+    from rlaif.stages.pocket import exchanges
+
+    for exchange in exchanges(n, task=task, split=split, seed=seed):
+        typer.echo(f"{exchange}\n")
