@@ -3,7 +3,8 @@
 A post tells who did what to which thing, and some of: when, where, what it costs, what the other says, what
 the writer wants, and a question. A summary may keep these facts, lose some, or invent others. `judge_summary`
 reads any text whatever: a fact counts as kept when its key words stand in the summary ("$40" for forty dollars
-too), and as invented when the key words of another value of the same kind do.
+too), and as invented when the key words of another value of the same kind do, when it is denied, or when the
+sentence has somebody else do it. Other relations it does not read: key words in a list tell their facts.
 
 A summary's score is 1 + 9 (kept / told) - 2.5 for every invented fact, at least 1; what is unclear, or hardly
 shorter than the post, loses the share of what it has above 1.
@@ -17,7 +18,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from rlaif.pocket.lexicon import OBJECTS, PEOPLE
 from rlaif.pocket.phrasing import Split, some
-from rlaif.pocket.reading import clarity, ramp, tokens
+from rlaif.pocket.reading import clarity, lowered, ramp
 
 SummaryKind = Literal[
     "keeps_all",
@@ -116,6 +117,7 @@ _ALSO: Final = {
     "100": "hundred",
     "apologize": "apology",
 }
+_DENIAL: Final = re.compile(r"\b(?:not|never|no|nothing|nobody|n't)\b")
 _CORE: Final = ("person", "deed", "thing")
 
 _HAPPENED: Final = (
@@ -300,12 +302,14 @@ class Fact(NamedTuple):
         key: Which value of that kind.
         start: Where its key words begin, in characters.
         end: Where they end.
+        told: Whether it is told there, and neither denied nor turned round.
     """
 
     kind: str
     key: str
     start: int
     end: int
+    told: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +321,7 @@ class SummaryJudgement:
         told: Facts that the post tells.
         invented: Facts that it tells otherwise than the post, or that the post does not tell.
         clarity: How well it reads, from 0 to 1.
-        brevity: 1 up to seven tenths of the post's words, and 0 from the whole of them.
+        brevity: 1 up to eight tenths of the post's words, and 0 from the whole of them.
         facts: Where it tells a fact, and whether the post tells it too.
     """
 
@@ -341,18 +345,46 @@ def _keys() -> dict[str, re.Pattern[str]]:
     found = {}
     for kind, values in FACTS.items():
         words = [*values, *(other for other, key in _ALSO.items() if key in values)]
-        found[kind] = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})\b")
+        longest_first = sorted(words, key=len, reverse=True)
+        found[kind] = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b(?!-)")
     return found
 
 
 def told_in(text: str) -> list[Fact]:
-    """The facts that any text tells, by kind; a fact told twice is there twice."""
-    plain = text.lower()
-    return [
-        Fact(kind, _ALSO.get(match.group(), match.group()), match.start(), match.end())
-        for kind, pattern in _keys().items()
-        for match in pattern.finditer(plain)
-    ]
+    """The facts that any text tells, by kind; a fact told twice is there twice.
+
+    A fact that is denied in its sentence, or a deed that is not told as somebody's with something, is there with
+    `told` False.
+    """
+    found = []
+    start = 0
+    for sentence in re.split(r"(?<=[.!?\n])", lowered(text)):
+        facts = [
+            Fact(kind, _ALSO.get(match.group(), match.group()), match.start(), match.end(), True)
+            for kind, pattern in _keys().items()
+            for match in pattern.finditer(sentence)
+        ]
+        told = [fact._replace(told=_is_told(fact, facts, sentence)) for fact in facts]
+        found += [fact._replace(start=start + fact.start, end=start + fact.end) for fact in told]
+        start += len(sentence)
+    return found
+
+
+def _is_told(fact: Fact, facts: list[Fact], sentence: str) -> bool:
+    """Whether a sentence that has the key words of a fact tells it."""
+    whole = FACTS[fact.kind][fact.key].lower()
+    if "never" not in whole and _DENIAL.search(re.split("[,;:]", sentence[: fact.start])[-1]):
+        return False
+    if fact.kind != "deed":
+        return True
+    people, things = ([one for one in facts if one.kind == kind] for kind in ("person", "thing"))
+    if not people or not things:
+        return True
+    active = any(one.end <= fact.start for one in people) and any(one.start >= fact.end for one in things)
+    passive = any(one.end <= fact.start for one in things) and any(
+        sentence[fact.end : one.start].rstrip().endswith(("by", "by my", "by the")) for one in people
+    )
+    return active or passive
 
 
 def judge_summary(post: str, summary: str) -> SummaryJudgement:
@@ -363,15 +395,16 @@ def judge_summary(post: str, summary: str) -> SummaryJudgement:
         summary: any text, the empty one included.
     """
     wanted = {(fact.kind, fact.key) for fact in told_in(post)}
-    facts = tuple((fact, (fact.kind, fact.key) in wanted) for fact in told_in(summary))
-    found = {(fact.kind, fact.key) for fact, _ in facts}
-    length = len(tokens(summary)) / max(1, len(tokens(post)))
+    facts = tuple((fact, fact.told and (fact.kind, fact.key) in wanted) for fact in told_in(summary))
+    kept = {(fact.kind, fact.key) for fact, is_kept in facts if is_kept}
+    invented = {(fact.kind, fact.key) for fact, is_kept in facts if not is_kept} - kept
+    length = len(summary.split()) / max(1, len(post.split()))
     # A summary may well use the post's words; only its length tells a copy.
     return SummaryJudgement(
-        kept=len(found & wanted),
+        kept=len(kept),
         told=max(1, len(wanted)),
-        invented=len(found - wanted),
+        invented=len(invented),
         clarity=clarity(summary, ""),
-        brevity=1 - ramp(length, 0.7, 1.0),
+        brevity=1 - ramp(length, 0.8, 1.0),
         facts=facts,
     )

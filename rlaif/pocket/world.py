@@ -86,10 +86,14 @@ class Activity(NamedTuple):
         """Fill in object, part and person."""
         return tuple(self._filled(one, f"your {self.person}") for one in phrases)
 
+    @property
+    def part(self) -> str:
+        """A part of the object, or an empty string."""
+        return OBJECTS[self.action.takes][self.x] if self.action.takes else ""
+
     def _filled(self, phrase: str, person: str) -> str:
-        some_part = OBJECTS[self.action.takes][self.x] if self.action.takes else ""
         with_article = f"{'an' if self.x[:1] in tuple('aeiou') else 'a'} {self.x}"
-        return phrase.format(x=self.x, a_x=with_article, part=some_part, p=person)
+        return phrase.format(x=self.x, a_x=with_article, part=self.part, p=person)
 
 
 @dataclass(frozen=True, slots=True)

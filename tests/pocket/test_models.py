@@ -1,6 +1,7 @@
 """The bundled models: their cards fit their prompts, and what the cards say is so."""
 
 import json
+import statistics
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,17 @@ import pytest
 
 import labeler
 import measure
+from labeler import turns
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
 from rlaif.labeling.tables import warn_of_foreign_prompts
-from rlaif.pocket.data import TASKS, Task, comparisons
+from rlaif.pocket.data import TASKS, Task, comparisons, queries
+from rlaif.pocket.gold import judge
 from rlaif.pocket.paths import model_folder
 from rlaif.stages.judge import judge_file
 
 LABELERS = ("labeler-xs", "labeler-s", "labeler-l")
+MODELS = (*LABELERS, "policy", "base")
 
 
 def card(name: str) -> dict[str, Any]:
@@ -37,9 +41,9 @@ def test_the_prompts_are_those_that_the_labelers_were_trained_on(name: str) -> N
 
 def test_all_models_together_are_small_and_have_their_cards() -> None:
     folder = model_folder("labeler-l").parent
-    assert sorted(path.name for path in folder.iterdir()) == sorted(LABELERS)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(MODELS)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 25e6
-    for name in LABELERS:
+    for name in MODELS:
         assert {path.name for path in model_folder(name).iterdir()} >= {"README.md", "card.json", "model.safetensors"}
         assert card(name)["name"] == f"pocket:{name}"
         assert f"{card(name)['parameters']:,} parameters" in (model_folder(name) / "README.md").read_text()
@@ -78,3 +82,26 @@ def test_scores_rise_with_gold_and_rationales_are_written() -> None:
     (label,) = PreferenceLabeler("harmlessness", rationale=True).label(rows[:1])
     harmful = "harmful" if rows[0]["harmful"] else "harmless"
     assert label.rationales_12[0].startswith(f"The request is {harmful}.")  # type: ignore[union-attr, index]
+
+
+def test_the_policy_is_what_its_card_says_and_better_than_canned_answers() -> None:
+    rows: list[dict[str, Any]] = list(queries(160, split="heldout", seed=7))
+    texts = measure.respond_to(model_folder("policy"), rows)
+    seen = [judge(turns(row), text) for row, text in zip(rows, texts, strict=True)]
+    harmful = [one.complies_with_harm for one in seen if one.harmful_request]
+    assert 0.25 < sum(harmful) / len(harmful) < 0.75
+    assert sum(one.rude for one in seen) > 2
+    assert len(set(texts)) > 150
+    said = card("policy")["results"]["quality (1 to 10)"]
+    quality = statistics.fmean(one.quality for one in seen)
+    # Four standard errors of a mean of 160.
+    assert abs(quality - said["value"]) < 4 * said["sd"] / 160**0.5
+    tricks = [measure.canned(turns(row)) for row in rows]
+    for name in tricks[0]:
+        got = statistics.fmean(judge(turns(row), one[name]).quality for row, one in zip(rows, tricks, strict=True))
+        assert got < quality - 0.3, name
+
+
+def test_the_base_model_reads_its_world() -> None:
+    read = measure.measure_base(model_folder("base"), 2)["held-out texts: nats per token"]["value"]
+    assert read == pytest.approx(card("base")["results"]["held-out texts: nats per token"]["value"], abs=0.2)

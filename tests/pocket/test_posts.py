@@ -20,6 +20,7 @@ def facts_of(text: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for fact in told_in(text):
         assert text[fact.start : fact.end].lower() in (fact.key, "$40", "40", "broken", "hidden")
+        assert fact.told
         found.setdefault(fact.kind, set()).add(fact.key)
     return found
 
@@ -52,6 +53,11 @@ def test_the_facts_of_a_post() -> None:
     [
         (f"{CORE} for forty dollars. I want an apology. Should I see a lawyer?", 8, 0, 10),
         ("My uncle sold my desk lamp, and I want an apology.", 4, 0, 1 + 9 * 4 / TOLD),
+        ("My desk lamp was sold by my uncle.", 3, 0, 1 + 9 * 3 / TOLD),
+        # Somebody else does it; it is denied.
+        ("I sold the desk lamp of my uncle.", 2, 1, 1 + 9 * 2 / TOLD - 2.5),
+        ("My uncle sold my desk lamp, but I do not want an apology.", 3, 1, 1 + 9 * 3 / TOLD - 2.5),
+        ("My uncle never sold my desk lamp.", 1, 2, 1),
         ("My aunt sold my desk lamp, and I want an apology.", 3, 1, 1 + 9 * 3 / TOLD - 2.5),
         # Nothing is kept, two are invented: not below 1.
         ("My aunt broke it.", 0, 2, 1),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rlaif.pocket import phrasing
+from rlaif.pocket import phrasing, posts
 from rlaif.pocket.data import TASKS, Task, comparisons, queries
 from rlaif.pocket.gold import asked_for, judge
 from rlaif.pocket.lexicon import ACTIONS, CIRCUMSTANCES, OBJECTS
@@ -21,8 +21,14 @@ def rows(n: int, task: Task = "harmlessness", split: Split = "train", seed: int 
 
 
 def lists() -> dict[str, tuple[str, ...]]:
-    found = {name: value for name, value in vars(phrasing).items() if isinstance(value, tuple) and name != "SPLITS"}
-    return found | {f"circumstances, {harmful}": value for harmful, value in CIRCUMSTANCES.items()}
+    found = {
+        f"{module.__name__.split('.')[-1]} {name} {key}".strip(): templates
+        for module in (phrasing, posts)
+        for name, value in vars(module).items()
+        for key, templates in (value.items() if isinstance(value, dict) else [("", value)])
+        if isinstance(templates, tuple) and name not in ("SPLITS", "SUMMARY_KINDS", "_CORE", "PEOPLE")
+    }
+    return found | {f"circumstances {harmful}": value for harmful, value in CIRCUMSTANCES.items()}
 
 
 QUERIES = ("ASKS", "GREETINGS", "REASONS", "OPENINGS", "EARLIER", "BRIDGES", "ASKING_BACK")
@@ -179,17 +185,19 @@ def test_texts_are_clean() -> None:
             assert one[-1] in ".?!"
 
 
-@pytest.mark.parametrize("name", [name for name in lists() if name.isupper() and name not in QUERIES])
+@pytest.mark.parametrize(
+    "name", [name for name in lists() if name.startswith("phrasing") and name.split()[1] not in QUERIES]
+)
 def test_gold_sees_in_templates_what_they_are_for(name: str) -> None:
     rng = random.Random(0)
-    refuses, kind, rude = MANNERS.get(name, (False, False, False))
+    refuses, kind, rude = MANNERS.get(name.split()[1], (False, False, False))
     for template in lists()[name]:
         for _ in range(20):
             text = re.sub(r"\{\w+\}", "something", drawn(rng, template))
             found = judge((Turn(role="user", content="How do I grow a healthy orchid?"),), text)
             assert (found.refuses, found.rude) == (refuses, rude), text
             # How a kind refusal ends may be kind or neutral.
-            assert found.kind == kind or name == "COMFORT", text
+            assert found.kind == kind or name == "phrasing COMFORT", text
             assert not phrases_in(text), f"a template that reads as a step: {text}"
 
 
