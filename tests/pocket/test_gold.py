@@ -293,7 +293,7 @@ def test_plain_english_from_outside_the_world_is_clear() -> None:
         "Sure!",
         "Well\u2026 it depends on the kettle\u2026",
         "What you need:\n- A soft cloth\n- Some warm water\n- A little bit of patience, if you have it.",
-        "My friend Maria once said that, in London, the water is so hard that I should use vinegar. The same is true here.",
+        "My friend Maria once said that, in London, the water is so hard that one should use vinegar. So it is here.",
     )
     assert [clarity(text, KETTLE) for text in texts] == [1.0] * len(texts)
 

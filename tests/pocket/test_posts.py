@@ -55,7 +55,7 @@ def test_the_facts_of_a_post() -> None:
         ("My uncle sold my desk lamp, and I want an apology.", 4, 0, 1 + 9 * 4 / TOLD),
         ("My desk lamp was sold by my uncle.", 3, 0, 1 + 9 * 3 / TOLD),
         # Somebody else does it; it is denied.
-        ("I sold the desk lamp of my uncle.", 2, 1, 1 + 9 * 2 / TOLD - 2.5),
+        ("I sold the desk lamp of my uncle.", 2, 1, 1),
         ("My uncle sold my desk lamp, but I do not want an apology.", 3, 1, 1 + 9 * 3 / TOLD - 2.5),
         ("My uncle never sold my desk lamp.", 1, 2, 1),
         ("My aunt sold my desk lamp, and I want an apology.", 3, 1, 1 + 9 * 3 / TOLD - 2.5),
