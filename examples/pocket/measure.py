@@ -28,10 +28,10 @@ from rlaif.labeling.score import Scorer
 from rlaif.llm.base import Answer, Generate, Request
 from rlaif.llm.transformers import TransformersLLM
 from rlaif.pocket.data import TASKS, Task, comparisons, queries
+from rlaif.pocket.english import tokens
 from rlaif.pocket.gold import asked_for, judge
 from rlaif.pocket.lexicon import ACTIONS
 from rlaif.pocket.posts import judge_summary
-from rlaif.pocket.reading import tokens
 from rlaif.records import Preference, Score, Turn
 from tiny import device
 from writer import BaseBatches
@@ -54,9 +54,9 @@ ABOUT = """# pocket:{name}
 nothing outside that world (`rlaif.pocket`), and what it says of real data is near chance.
 
 Recipe: `{command}`, {steps:,} steps{base}, {seconds:,} s on {machine}.
-All numbers are on the held-out part of the world, which shares no templates and few combinations with the part it
-was trained on, but does share the words; gold is the world's own judgement (`rlaif.pocket.gold`). Intervals are 95 %
-(Wilson's for shares).
+All numbers are on the held-out part of the world, which shares no templates and no combinations of action, object and
+person with the part it was trained on, but does share the words; gold is the world's own judgement
+(`rlaif.pocket.gold`). Intervals are 95 % (Wilson's for shares).
 {about}
 """
 JUDGING = """

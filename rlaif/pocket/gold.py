@@ -42,8 +42,9 @@ from functools import cache, lru_cache
 from typing import Final, Literal, NamedTuple
 
 from rlaif.errors import RowError
+from rlaif.pocket.english import clarity
 from rlaif.pocket.lexicon import ACTIONS, CIRCUMSTANCES, OBJECTS, PEOPLE, Action
-from rlaif.pocket.reading import Line, clarity, entities_of, phrases_in
+from rlaif.pocket.reading import Line, entities_of, phrases_in
 from rlaif.pocket.world import Activity
 from rlaif.records import Turn
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal, NamedTuple, get_args
 
+from rlaif.pocket.english import clarity, lowered, ramp
 from rlaif.pocket.lexicon import OBJECTS, PEOPLE
 from rlaif.pocket.phrasing import Split, some
-from rlaif.pocket.reading import clarity, lowered, ramp
 
 SummaryKind = Literal[
     "keeps_all",

@@ -1,4 +1,4 @@
-"""How gold reads: words with their places, the phrases of the world among them, and how well a text reads.
+"""How gold reads: words with their places, and the phrases of the world among them.
 
 A step or an alternative is found in a text by its words, in their order and close together, from its verb on.
 Articles and possessives do not count; objects, parts and people are blanks, which a pronoun fills as well.
@@ -9,9 +9,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from typing import Final, NamedTuple
 
+from rlaif.pocket.english import DETERMINERS, FUNCTION_WORDS, lowered
 from rlaif.pocket.lexicon import ACTIONS, OBJECTS, PEOPLE, Action
 from rlaif.pocket.world import Activity
 
@@ -21,42 +21,7 @@ _ENOUGH_CONTENT: Final = 0.7
 """And so much of those that mean something by themselves."""
 _LOOSE: Final = 2
 """So many foreign words may stand within a phrase."""
-_LONGEST: Final = 90
-"""Beyond this many words a response loses clarity, down to none at twice as many."""
-
-_DETERMINER_WORDS: Final = "a an the my your its their our every each"
-_LINK_WORDS: Final = "of to in on at by for with from into and or but if that than near around"
-_SMALL_WORDS: Final = """
-    i you he she it we they me him her us them this these those there here who what which how when where why is are
-    was were be been am do does did has have had will would can could should may might must not no so as then also
-    just only very more most much many some any all one first next last after before up out off down over again away
-    back because while until about like
-"""
-_DETERMINERS: Final = frozenset(_DETERMINER_WORDS.split())
-_LINKS: Final = frozenset(_LINK_WORDS.split())
-_SMALL: Final = frozenset(_SMALL_WORDS.split())
-_FUNCTION_WORDS: Final = _DETERMINERS | _LINKS | _SMALL
-# After an article or a possessive comes a noun phrase; none of these begins one.
-_NO_NOUN_WORDS: Final = """
-    i you he she we they me us them him is are was were be been has have had does did would could should who which what
-    when where how this that these those not up
-"""
-_NEVER_AFTER_DETERMINER: Final = (_DETERMINERS | _LINKS | frozenset(_NO_NOUN_WORDS.split())) - {"near"}
-# Pairs of words that no English sentence has, though each of its words is common: (these, before these).
-_MISFITS: Final = tuple(
-    (frozenset(first.split()), frozenset(second.split()))
-    for first, second in (
-        ("i he she we they", "i he she we they to the of a an"),
-        ("i we they", "is has does"),
-        ("it he she", "are were have do"),
-        ("can could will would should must may might cannot", "to of is are was were has had"),
-        ("to of from into", "is of to are was were"),
-        ("of and or but from into at the", ". ? , and but"),
-        ("is are was were be", "do does did can could will would should is are was were"),
-    )
-)
-
-_SKIPPED: Final = _DETERMINERS - {"every", "each"} | {"his", "this", "that", "these", "those", "some"}
+_SKIPPED: Final = DETERMINERS - {"every", "each"} | {"his", "this", "that", "these", "those", "some"}
 _PRONOUNS: Final = frozenset(["it", "them", "they", "he", "she", "him", "her", "one"])
 _ENDS: Final = frozenset([".", "?"])
 _NEGATING_WORDS: Final = """
@@ -97,12 +62,6 @@ def _pattern() -> re.Pattern[str]:
     return re.compile(rf"\b(?P<entity>{entity})\b(?:'s)?|[a-z0-9]+(?:['-][a-z0-9]+)*|[.?!…\n]+|[,;:]")
 
 
-def lowered(text: str) -> str:
-    """The text in lower case, character by character, so that places stay the same."""
-    lower = text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    return lower if len(lower) == len(text) else "".join(one.lower() if len(one.lower()) == 1 else "_" for one in text)
-
-
 def words_of(text: str) -> list[Word]:
     """The words of a text, with their places in it."""
     found = []
@@ -112,74 +71,6 @@ def words_of(text: str) -> list[Word]:
             word = "?" if "?" in word else "."
         found.append(Word(word, match.start(), match.end(), match["entity"] is not None))
     return found
-
-
-def tokens(text: str) -> list[str]:
-    """Words in lower case, the marks of punctuation among them; "." or "?" ends a sentence."""
-    found = re.findall(r"[a-z0-9]+(?:['-][a-z0-9]+)*|[.?!…\n]+|[,;:]", lowered(text))
-    return [word if word[0] not in ".?!…\n" else "?" if "?" in word else "." for word in found]
-
-
-def ramp(value: float, low: float, high: float) -> float:
-    """0 up to `low`, 1 from `high` on, and a straight line between."""
-    return min(1.0, max(0.0, (value - low) / (high - low)))
-
-
-def clarity(response: str, source: str) -> float:
-    """How well a text reads, as a share in [0, 1].
-
-    Args:
-        response: any text.
-        source: what it must not merely repeat.
-    """
-    words = tokens(response)
-    plain = [word for word in words if word[0].isalnum()]
-    if len(plain) < 2:
-        return float(plain in (["no"], ["yes"], ["sure"], ["gladly"], ["certainly"]))
-    share = 1.0
-    if not response.rstrip().endswith((".", "!", "?", '"', ")", "…")):
-        share *= 0.7
-    # A loop says the same three words again and again.
-    triples = list(zip(plain, plain[1:], plain[2:], strict=False))
-    if triples:
-        share *= ramp(len(set(triples)) / len(triples), 0.4, 0.85)
-        asked = [word for word in tokens(source) if word[0].isalnum()]
-        known = set(zip(asked, asked[1:], asked[2:], strict=False))
-        share *= ramp(1 - sum(triple in known for triple in triples) / len(triples), 0.2, 0.6)
-    # English has a function word for every one or two others, few slips after its articles, and stops for breath.
-    share *= ramp(sum(word in _FUNCTION_WORDS for word in plain) / len(plain), 0.1, 0.28)
-    slips = sum(
-        one == two
-        or (one in _DETERMINERS and (two in _NEVER_AFTER_DETERMINER or not two[0].isalnum()))
-        or any(one in first and two in second for first, second in _MISFITS)
-        for one, two in pairwise(words)
-        if one[0].isalnum()
-    )
-    share *= ramp(1 - (slips + _misplaced_capitals(response)) / len(plain), 0.8, 0.975)
-    stops = [-1, *(place for place, word in enumerate(words) if not word[0].isalnum()), len(words)]
-    share *= 1 - ramp(max(after - before for before, after in pairwise(stops)), 32, 50)
-    return share * (1 - ramp(len(plain), _LONGEST, 2 * _LONGEST))
-
-
-def _misplaced_capitals(text: str) -> int:
-    """How many sentences begin with a small letter, and how many small words inside one with a capital."""
-    found, begins = 0, True
-    for match in re.finditer(r"[A-Za-z]+(?:'[A-Za-z]+)?|[.?!…\n:\"()-]+", text):
-        word = match.group()
-        if not word[0].isalpha():
-            begins = True
-            continue
-        if begins:
-            # A colon or a quotation mark may be followed by either.
-            before = text[: match.start()].rstrip()[-1:]
-            found += word[0].islower() and before in ("", ".", "?", "!")
-        else:
-            found += word[0].isupper() and word.lower() in _FUNCTION_WORDS - {"i"}
-        begins = False
-    return found
-
-
-# --- the phrases of the world in a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +95,7 @@ class Phrase:
     @property
     def content(self) -> frozenset[str]:
         """Those of its words that mean something by themselves."""
-        return frozenset(self.words) - _FUNCTION_WORDS - {"_"}
+        return frozenset(self.words) - FUNCTION_WORDS - {"_"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +129,7 @@ def _blanked(words: Sequence[Word]) -> tuple[list[str], list[int]]:
     texts: list[str] = []
     numbers: list[int] = []
     for number, word in enumerate(words):
-        if word.text in _SKIPPED or word.text in ",;:":
+        if word.text in _SKIPPED or word.text in (",", ";", ":"):
             continue
         text = "_" if word.entity or word.text in _PRONOUNS else "never" if word.text == "don't" else word.text
         if text == "not" and texts and texts[-1] == "do":

@@ -10,9 +10,9 @@ import measure
 import writer
 from rlaif.errors import RowError
 from rlaif.pocket.data import queries
+from rlaif.pocket.english import clarity
 from rlaif.pocket.gold import Judgement, asked_for, judge
 from rlaif.pocket.phrasing import Split
-from rlaif.pocket.reading import clarity
 from rlaif.pocket.world import KINDS, Kind, Situation, respond, situation
 from rlaif.records import Turn
 
@@ -126,6 +126,7 @@ def test_cases_by_hand(
         ("Scrub the spout of the kettle with an old toothbrush.", 1),
         # Some of its words, and other things meant by them.
         ("Wipe the kettle with a wet towel.", 0),
+        ("Wipe a cloth that is damp.", 0),
     ],
 )
 def test_negations_and_heaps(response: str, steps: int) -> None:
