@@ -3,8 +3,8 @@
 They read `prompts/` for three tasks, with both preambles, up to two exemplars, with and without a rationale, and
 answer "1" or "2", or a score. They learn a distribution over answers from gold, a rationale that says what gold
 saw, and, at each token of the responses, what gold sees there: a step that fits, a harmful one, a fact that is
-kept. For the last of these they have a small head that is not kept. It teaches in a few hundred batches what the
-verdicts alone, one or two numbers for a whole text, do not teach in thousands.
+kept. For the last of these they have a small head that is not kept: a verdict is one or two numbers for a whole
+text, the marks are dozens.
 """
 
 import itertools
