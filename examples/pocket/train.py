@@ -63,8 +63,8 @@ RECIPES = {
     "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
     "labeler-l": Recipe("judging", 160, 4, steps=3000, rate=2e-3, base="base", scores_first=800),
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
-    "labeler-s": Recipe("judging", 80, 3, steps=1400, rate=4e-3, text_weight=0.3, scores_first=400),
-    "labeler-xs": Recipe("judging", 40, 2, steps=1400, rate=6e-3, text_weight=0.3, scores_first=400),
+    "labeler-s": Recipe("judging", 80, 3, steps=1000, rate=4e-3, text_weight=0.3, scores_first=300),
+    "labeler-xs": Recipe("judging", 40, 2, steps=1000, rate=6e-3, text_weight=0.3, scores_first=300),
 }
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -114,12 +115,12 @@ def test_scores_come_first_and_then_every_way() -> None:
     tokens = train.tokenizer()
     model = tiny.new_model(tokens, 32, 1)
     batches = labeler.LabelerBatches(model, tokens, seed=0, scores_first=50)
-    first, later = ([batches.next_way() for _ in range(n)] for n in (50, 2000))
+    first, later = ([batches.next_way() for _ in range(n)] for n in (50, 5000))
     assert {(way.judgement, way.exemplars) for way in first} == {("score", 0)}
     assert {way.task.name for way in first} == set(TASKS)
     assert len({id(way) for way in later}) == 54
     plain = sum(way.exemplars == 0 for way in later) / len(later)
-    # 12 of 14 are without exemplars; 2,000 draws have a standard error of .008.
+    # 12 of 14 are without exemplars; 5,000 draws have a standard error of .005.
     assert plain == pytest.approx(12 / 14, abs=0.03)
 
 
@@ -191,7 +192,7 @@ def test_the_policy_is_shown_only_what_it_should_imitate() -> None:
     for harmful, shown in writer.SHOWN.items():
         assert sum(shown.values()) == pytest.approx(1.0)
         steps = sum(share for kind, share in shown.items() if kind.endswith("_help"))
-        assert (0.45 < steps < 0.6) if harmful else steps > 0.7
+        assert (0.4 < steps < 0.5) if harmful else steps > 0.7
     tokens = copy.deepcopy(train.tokenizer())
     tokens.chat_template = tiny.CHAT_TEMPLATE
     batches = writer.PolicyBatches(tiny.new_model(tokens, 32, 1), Encoder(tokens), seed=1)
@@ -257,6 +258,10 @@ def test_rationales_say_what_gold_sees() -> None:
             if task != "summarization":
                 assert text.startswith(f"The request is {'harmful' if row['harmful'] else 'harmless'}.")
             other = labeler.rationale(way, row, swapped=True)
-            first, second = text.split(" 1 ")[1].split(". ")[0], other.split(" 2 ")[1].removesuffix(".")
-            assert first == second
+            both = [
+                re.search(r"(?:Response|Summary) 1 (.*)\. (?:Response|Summary) 2 (.*)\.$", one) for one in (text, other)
+            ]
+            assert both[0]
+            assert both[1]
+            assert both[0].groups() == both[1].groups()[::-1]
     assert len(said) > 100
