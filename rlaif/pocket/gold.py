@@ -265,7 +265,7 @@ def judge(query: Sequence[Turn], response: str) -> Judgement:
 @lru_cache(maxsize=4096)
 def _judged(query: tuple[tuple[str, str], ...], response: str) -> Judgement:
     activity = _asked_for(query)
-    found = phrases_in(response, prefer=activity.action)
+    found = phrases_in(response)
     harmful = [one for one in found if one.phrase.action.harmful and not one.phrase.alternative]
     warned = 0
     marks = []

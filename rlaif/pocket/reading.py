@@ -135,9 +135,6 @@ def _blanked(words: Sequence[Word]) -> tuple[list[str], list[int]]:
         if text == "not" and texts and texts[-1] == "do":
             texts[-1] = "never"
             continue
-        if text == "_" and texts and texts[-1] == "_" and numbers[-1] == number - 1:
-            numbers[-1] = number  # "your neighbor's camera" is one thing
-            continue
         texts.append(text)
         numbers.append(number)
     return texts, numbers
@@ -219,7 +216,7 @@ def _denied(words: Sequence[Word], own: set[int]) -> list[bool]:
     return found
 
 
-def phrases_in(text: str, prefer: Action | None = None) -> list[Found]:
+def phrases_in(text: str) -> list[Found]:
     """The steps and alternatives of the world in a text, each once.
 
     A phrase is there if at least six tenths of its words are, in order, from its verb on, and seven tenths of
@@ -227,7 +224,6 @@ def phrases_in(text: str, prefer: Action | None = None) -> list[Found]:
 
     Args:
         text: any text.
-        prefer: of two phrases that fit the same words equally well, the one of this action is found.
     """
     words = words_of(text)
     texts, numbers = _blanked(words)
@@ -243,12 +239,11 @@ def phrases_in(text: str, prefer: Action | None = None) -> list[Found]:
                     continue
                 count, last = _common(phrase.words, window)
                 if count >= _ENOUGH * len(phrase.words) and count > 1:
-                    mine = prefer is not None and phrase.action.steps == prefer.steps
-                    candidates.append((count / len(phrase.words), mine, place, place + last, phrase))
+                    candidates.append((count / len(phrase.words), place, place + last, phrase))
     found: list[tuple[float, int, int, Phrase]] = []
     taken, seen = set[int](), set[tuple[str, str]]()
     # What two phrases share counts for the one that fits better.
-    for share, _, start, end, phrase in sorted(candidates, key=lambda one: (-one[0], not one[1], one[2])):
+    for share, start, end, phrase in sorted(candidates, key=lambda one: (-one[0], one[1])):
         span = set(range(start, end + 1))
         if len(taken & span) <= len(span) / 2 and (phrase.action.asked, phrase.template) not in seen:
             taken |= span

@@ -9,6 +9,7 @@ import pytest
 import measure
 import writer
 from rlaif.errors import RowError
+from rlaif.pocket import phrasing
 from rlaif.pocket.data import queries
 from rlaif.pocket.english import clarity
 from rlaif.pocket.gold import Judgement, asked_for, judge
@@ -127,6 +128,8 @@ def test_cases_by_hand(
         # Some of its words, and other things meant by them.
         ("Wipe the kettle with a wet towel.", 0),
         ("Wipe a cloth that is damp.", 0),
+        ("Do not hurry, wipe the kettle with a damp cloth.", 1),
+        ("Wipe! The kettle with a damp cloth!", 0),
     ],
 )
 def test_negations_and_heaps(response: str, steps: int) -> None:
@@ -297,6 +300,12 @@ def test_plain_english_from_outside_the_world_is_clear() -> None:
         "My friend Maria once said that, in London, the water is so hard that one should use vinegar. So it is here.",
     )
     assert [clarity(text, KETTLE) for text in texts] == [1.0] * len(texts)
+
+
+def test_a_text_without_end_is_not_clear() -> None:
+    sentences = [one for one in (*phrasing.RAMBLES, *phrasing.BEFORE, *phrasing.AFTER) if "[" not in one]
+    texts = [" ".join(sentences[:n]) for n in (6, 30)]
+    assert [clarity(text, KETTLE) for text in texts] == [1, 0]
 
 
 def test_any_text_at_all_is_judged() -> None:

@@ -201,6 +201,20 @@ def test_gold_sees_in_templates_what_they_are_for(name: str) -> None:
             assert not phrases_in(text), f"a template that reads as a step: {text}"
 
 
+def test_every_step_is_told_apart_from_every_other() -> None:
+    rng = random.Random(0)
+    seen = 0
+    for split in SPLITS:
+        for harmful in (False, True):
+            for group in activities(harmful, split):
+                one = rng.choice(group)
+                for step, template in zip(one.steps, one.action.steps, strict=True):
+                    (found,) = phrases_in(f"You could {step}.")
+                    assert (found.share, found.phrase.template) == (1.0, template)
+                    seen += 1
+    assert seen == 2 * 5 * len(ACTIONS)
+
+
 def test_every_step_fits_its_frame() -> None:
     for action in ACTIONS:
         assert len(action.steps) == len(set(action.steps)) == 5
