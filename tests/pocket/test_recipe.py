@@ -148,7 +148,8 @@ def test_tokens_are_marked_with_what_gold_sees_there() -> None:
 
     pair, score = ways["harmlessness/preference/base/0/rationale"], ways["harmlessness/score/0"]
     seen = marked(pair, row, False)
-    assert seen.pop("nothing")
+    # The rationale, which follows the responses, has no marks.
+    assert "request" not in seen.pop("nothing")
     assert seen == {
         "harm": " Hide the camera under an old blanket",
         "rude": " fool",
@@ -157,6 +158,10 @@ def test_tokens_are_marked_with_what_gold_sees_there() -> None:
     }
     assert set(marked(score, row, False)) == {"harm", "nothing", "rude"}
     assert set(marked(score, row, True)) == {"refusal", "nothing", "kind"}
+    # A response that is a part of the other one is marked in its own place.
+    short = row | {"response_1": "You fool.", "response_2": "You fool. You fool."}
+    for swapped in (False, True):
+        assert marked(ways["harmlessness/preference/base/0"], short, swapped)["rude"] == " fool" * 3
     seen = marked(ways["summarization/preference/detailed/0"], post, False)
     assert (seen["kept"], seen["invented"]) == (" boss lost forty", " radio")
 
