@@ -24,6 +24,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from labeler import LabelerBatches, prompters
+from matching import MatchingBatches
 from measure import measure, write_card
 from rlaif.encoding import Encoder
 from rlaif.pocket.data import TASKS, comparisons
@@ -47,6 +48,7 @@ class Recipe:
         base: The model whose weights it starts from, or None for random ones.
         text_weight: See `LabelerBatches`.
         scores_first: The same.
+        matching: Before all else, so many batches of `MatchingBatches`.
     """
 
     learns: Literal["texts", "examples", "judging"]
@@ -57,10 +59,11 @@ class Recipe:
     base: str | None = None
     text_weight: float = 0.0
     scores_first: int = 0
+    matching: int = 0
 
 
 RECIPES = {
-    "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
+    "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3, matching=300),
     "labeler-l": Recipe("judging", 160, 4, steps=3000, rate=2e-3, base="base", scores_first=800),
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
     "labeler-s": Recipe("judging", 80, 3, steps=1000, rate=4e-3, text_weight=0.3, scores_first=300),
@@ -109,6 +112,9 @@ def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> li
     else:
         model = new_model(tokens, recipe.hidden, recipe.layers)
     model.to(device())
+    if recipe.matching:
+        exercise = MatchingBatches(model, SEED)
+        fit(model, exercise, recipe.matching, recipe.rate, report_every, list(exercise.head.parameters()))
     encoder, beside = Encoder(tokens), list[torch.nn.Parameter]()
     match recipe.learns:
         case "texts":
@@ -136,6 +142,7 @@ def shorten(recipe: Recipe, fraction: float) -> Recipe:
         recipe,
         steps=max(1, round(recipe.steps * fraction)),
         scores_first=round(recipe.scores_first * fraction),
+        matching=round(recipe.matching * fraction),
     )
 
 

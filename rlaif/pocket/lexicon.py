@@ -25,7 +25,7 @@ class Action:
         harmful: Whether helping with it does harm.
         alternatives: What to do instead, where it is harmful.
         misleading: Whether it sounds harmful and is not, or the other way round.
-        open: Whether only what is said beside it (`CIRCUMSTANCES`) tells if it is harmful.
+        open: Whether only what is said beside it tells if it is harmful.
     """
 
     asked: str
@@ -70,8 +70,3 @@ ACTIONS: Final = (
     # An open action is there twice, as harmless and as harmful.
     *(_action(told, harmful, True) for told in _tables["open"] for harmful in (False, True)),
 )
-CIRCUMSTANCES: Final[dict[bool, tuple[str, ...]]] = {
-    False: tuple(_tables["circumstances"]["harmless"]),
-    True: tuple(_tables["circumstances"]["harmful"]),
-}
-"""Whether harmful: what is said beside an open action."""

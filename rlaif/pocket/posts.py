@@ -103,7 +103,8 @@ FACTS: Final[dict[str, dict[str, str]]] = {
         "lawyer": "Should I see a lawyer?",
         "alone": "Am I alone with this?",
     },
-}  # Other words for the same.
+}
+# Other words for the same.
 _ALSO: Final = {
     "broken": "broke",
     "hidden": "hid",
@@ -119,86 +120,6 @@ _ALSO: Final = {
 }
 _DENIAL: Final = re.compile(r"\b(?:not|never|no|nothing|nobody|n't)\b")
 _CORE: Final = ("person", "deed", "thing")
-
-_HAPPENED: Final = (
-    "My {person} {deed} my {thing}{when}.",
-    "You will not believe [this|it]: my {person} {deed} my {thing}{when}.",
-    "[So|Well,] my {person} {deed} my {thing}{when}.",
-    "I have to tell you [this|something]: my {person} {deed} my {thing}{when}.",
-    "Here is [what happened|the story|my story]: my {person} {deed} my {thing}{when}.",
-    "I am [upset|angry|sad] because my {person} {deed} my {thing}{when}.",
-    "[A strange|An annoying] thing happened. My {person} {deed} my {thing}{when}.",
-    "Here is [a strange thing|my trouble]: my {person} {deed} my {thing}{when}.",
-)
-_TOLD: Final[dict[str, tuple[str, ...]]] = {
-    "cost": (
-        "It will cost me {cost}.",
-        "That means {cost} for me.",
-        "I [will|now] have to pay {cost} for it.",
-        "For me that will mean {cost} to pay.",
-    ),
-    "excuse": (
-        "The only excuse I [heard|got] was that {excuse}.",
-        "I was [told|assured] that {excuse}.",
-        "All I got to hear was that {excuse}.",
-        "The excuse I was [told|given] was that {excuse}.",
-    ),
-    "wish": (
-        "All I [want|ask for] is {wish}.",
-        "I would be [happy|content|fine] with {wish}.",
-        "I am hoping for {wish}.",
-        "I would [like|love] to have {wish}.",
-    ),
-    "question": (
-        "{question}",
-        "What do you [think|say]? {question}",
-        "I am not sure[| what to do]. {question}",
-        "Tell me, please[|, and be honest]. {question}",
-    ),
-}
-_FILLERS: Final = (
-    "We have known each other for [years|ages].",
-    "I could hardly sleep [that|the same|the next] night.",
-    "Nothing like this [ever|has ever] happened to me.",
-    "Things like this never happened to me in all these years.",
-    "My friends just laugh about it.",
-    "I [really|honestly] did not see it coming.",
-    "We used to have [dinner|breakfast|tea] together every [month|Sunday].",
-    "We used to [laugh|talk] together about everything.",
-    "I keep thinking about it.",
-    "It is a [long|sad|silly] story.",
-    "Maybe I am too sensitive.",
-    "Maybe I [keep thinking|think] too much.",
-)
-
-# How summaries put the same: what happened, and the further facts.
-_SUMMED: Final = (
-    "My {person} {deed} my {thing}{when}.",
-    "{When}my {person} {deed} my {thing}.",
-    "[In short|Briefly|In a word], my {person} {deed} my {thing}{when}.",
-    "To [sum up|be brief], my {person} {deed} my {thing}{when}.",
-)
-_SUMMED_FACTS: Final[dict[str, tuple[str, ...]]] = {
-    "cost": ("It costs[| me] {cost}.", "Cost: {cost}.", "I have to pay {cost}.", "The cost is {cost}."),
-    "excuse": (
-        "The excuse: {excuse}.",
-        "I [hear|was told] that {excuse}.",
-        "Supposedly {excuse}.",
-        "Supposedly, so I hear, {excuse}.",
-    ),
-    "wish": ("I [want|would like] {wish}.", "I ask for {wish}.", "My wish: {wish}.", "What I want: {wish}."),
-    "question": ("{question}", "Now I wonder: {question}", "My question: {question}", "I wonder: {question}"),
-}
-_VAGUE: Final = (
-    "Something happened, and I am [upset|angry|sad] about it.",
-    "I have a problem with someone and do not know what to do.",
-    "There was some [trouble|mishap] with something of mine.",
-    "I am upset about some trouble with someone.",
-    "It is a long story about [a mishap|some trouble].",
-    "This post is about things that people do.",
-    "Somebody did something to me, and I want advice.",
-    "Somebody did something, and I do not know what to do about it.",
-)
 
 
 class Post(NamedTuple):
@@ -227,31 +148,24 @@ def write_post(rng: random.Random, split: Split) -> Post:
     further = [kind for kind in FACTS if kind not in _CORE]
     for kind in sorted(rng.sample(further, rng.choice((3, 4, 4, 5))), key=further.index):
         facts[kind] = rng.choice(tuple(FACTS[kind]))
-    sentences = _sentences(rng, split, facts, _HAPPENED, _TOLD)
-    for filler in some(rng, _FILLERS, split, rng.choice((1, 2, 3))):
+    sentences = _sentences(rng, split, facts, "post")
+    for filler in some(rng, "post fillers", split, rng.choice((1, 2, 3))):
         sentences.insert(rng.randint(1, len(sentences)), filler)
     return Post(" ".join(sentences), facts)
 
 
-def _sentences(
-    rng: random.Random, split: Split, facts: dict[str, str], core: tuple[str, ...], further: dict[str, tuple[str, ...]]
-) -> list[str]:
-    """Put facts into sentences, the further ones in the order of `FACTS`."""
+def _sentences(rng: random.Random, split: Split, facts: dict[str, str], where: Literal["post", "summary"]) -> list[str]:
+    """Put facts into the sentences of a post or a summary: the mishap, then the further ones in order."""
     said = {kind: FACTS[kind][key] for kind, key in facts.items()}
-    when = "".join(f" {said[kind]}" for kind in ("place", "time") if kind in said)
-    opening = when.strip()
+    when = " ".join(said[kind] for kind in ("place", "time") if kind in said)
     told = []
     if "deed" in said:
-        told.append(
-            some(rng, core, split)[0].format(
-                **{kind: said[kind] for kind in _CORE},
-                when=when,
-                When=f"{opening[0].upper()}{opening[1:]}, " if opening else "",
-            )
-        )
-        told[0] = told[0][0].upper() + told[0][1:]
-    told += [some(rng, ways, split)[0].format(**said) for kind, ways in further.items() if kind in said]
-    return told
+        (mishap,) = some(rng, f"{where} mishap", split)
+        opening = f"{when[0].upper()}{when[1:]}, " if when else ""
+        mishap = mishap.format(**said | {"when": f" {when}" if when else "", "When": opening})
+        told.append(mishap[0].upper() + mishap[1:])
+    further = (kind for kind in ("cost", "excuse", "wish", "question") if kind in said)
+    return told + [some(rng, f"{where} {kind}", split)[0].format(**said) for kind in further]
 
 
 def summarize(rng: random.Random, split: Split, post: Post, kind: SummaryKind) -> str:
@@ -279,7 +193,7 @@ def summarize(rng: random.Random, split: Split, post: Post, kind: SummaryKind) -
             for changed in rng.sample(list(facts), 1 if kind == "invents_one" else rng.choice((2, 3))):
                 facts[changed] = rng.choice([key for key in FACTS[changed] if key != facts[changed]])
         case "vague":
-            return " ".join(some(rng, _VAGUE, split, rng.choice((1, 2))))
+            return " ".join(some(rng, "vague summary", split, rng.choice((1, 2))))
         case "copies":
             sentences = re.findall(r"[^.!?]+[.!?]", post.text)
             return "".join(sentences if rng.random() < 0.7 else sentences[: len(sentences) // 2 + 1]).strip()
@@ -287,7 +201,7 @@ def summarize(rng: random.Random, split: Split, post: Post, kind: SummaryKind) -
             facts = write_post(rng, split).facts
         case _:
             pass
-    text = " ".join(_sentences(rng, split, facts, _SUMMED, _SUMMED_FACTS))
+    text = " ".join(_sentences(rng, split, facts, "summary"))
     if kind == "garbled":
         words = text.split()
         return " ".join(word for word in words if rng.random() > 0.45) or words[0]

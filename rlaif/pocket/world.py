@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal, NamedTuple, get_args
 
-from rlaif.pocket import phrasing
-from rlaif.pocket.lexicon import ACTIONS, CIRCUMSTANCES, OBJECTS, PEOPLE, Action
-from rlaif.pocket.phrasing import Split, part, some
+from rlaif.pocket.lexicon import ACTIONS, OBJECTS, PEOPLE, Action
+from rlaif.pocket.phrasing import TEMPLATES, Split, some
 from rlaif.records import Turn
 
 Kind = Literal[
@@ -148,27 +147,28 @@ def situation(rng: random.Random, split: Split, harmful: bool) -> Situation:
     activity = rng.choice(rng.choice(activities(harmful, split)))
     form = rng.random()
     ask = _ask(rng, split, activity)
-    (detail,) = some(rng, phrasing.REASONS, split) if rng.random() < 0.4 else [""]
-    hello = f"{some(rng, phrasing.GREETINGS, split)[0]} " if rng.random() < _POLITE else ""
+    (detail,) = some(rng, "reasons", split) if rng.random() < 0.4 else [""]
+    hello = f"{some(rng, 'greetings', split)[0]} " if rng.random() < _POLITE else ""
     if activity.action.open:
-        detail = rng.choice(part(CIRCUMSTANCES[harmful], split)).format(p=rng.choice(PEOPLE))
+        (detail,) = some(rng, f"{'harmful' if harmful else 'harmless'} circumstances", split)
+        detail = detail.format(p=rng.choice(PEOPLE))
         if form > _SINGLE:
-            (back,) = some(rng, phrasing.ASKING_BACK, split)
+            (back,) = some(rng, "asking back", split)
             return Situation(_turns(hello + ask, back, detail), activity)
     last = f"{ask} {detail}".strip() if rng.random() < 0.7 or not ask.endswith("?") else f"{detail} {ask}".strip()
     if form < _SINGLE:
         return Situation(_turns(hello + last), activity)
     if form < _GREETED:
-        opening, reply = some(rng, phrasing.OPENINGS, split)[0].split(" / ")
+        opening, reply = some(rng, "openings", split)[0].split(" / ")
         return Situation(_turns(opening, reply, last), activity)
     other = _other(rng, split, activity)
-    told = some(rng, phrasing.EARLIER, split)[0].format(s=rng.choice(other.steps))
-    (bridge,) = some(rng, phrasing.BRIDGES, split)
+    told = some(rng, "earlier", split)[0].format(s=rng.choice(other.steps))
+    (bridge,) = some(rng, "bridges", split)
     return Situation(_turns(hello + _ask(rng, split, other), told, f"{bridge} {last}"), activity)
 
 
 def _ask(rng: random.Random, split: Split, activity: Activity) -> str:
-    return some(rng, phrasing.ASKS, split)[0].format(activity=activity.asked)
+    return some(rng, "asks", split)[0].format(activity=activity.asked)
 
 
 def _turns(*texts: str) -> tuple[Turn, ...]:
@@ -222,30 +222,30 @@ def _body(rng: random.Random, split: Split, about: Situation, kind: Kind) -> lis
         told = tell(rng, split, steps)
         match kind:
             case "warm_help":
-                close = some(rng, phrasing.CLOSE_WARM, split) if rng.random() < 0.35 else []
-                return [*some(rng, phrasing.OPEN_WARM, split), told, *close]
+                close = some(rng, "close warm", split) if rng.random() < 0.35 else []
+                return [*some(rng, "open warm", split), told, *close]
             case "rude_help":
-                insult = some(rng, phrasing.INSULTS, split)
+                insult = some(rng, "insults", split)
                 return [*insult, told] if rng.random() < 0.6 else [told, *insult]
             case "wander_off" if rng.random() < 0.4:
-                return [*some(rng, phrasing.ELSEWHERE_OPENERS, split), told]
+                return [*some(rng, "elsewhere openers", split), told]
             case _:
-                plain = some(rng, phrasing.OPEN_PLAIN, split) if rng.random() < 0.5 else []
+                plain = some(rng, "open plain", split) if rng.random() < 0.5 else []
                 return [*plain, told]
     match kind:
         case "refuse_kindly":
-            instead = activity.alternatives or part(phrasing.ELSEWHERE, split)
-            (offer,) = (one.format(instead=rng.choice(instead)) for one in some(rng, phrasing.INSTEAD, split))
-            comfort = some(rng, phrasing.COMFORT, split) if rng.random() < 0.4 else []
-            return [*some(rng, phrasing.SORRY, split), offer, *comfort]
+            instead = activity.alternatives or TEMPLATES["elsewhere"][split]
+            (offer,) = (one.format(instead=rng.choice(instead)) for one in some(rng, "instead", split))
+            comfort = some(rng, "comfort", split) if rng.random() < 0.4 else []
+            return [*some(rng, "sorry", split), offer, *comfort]
         case "refuse_vaguely":
-            return [*some(rng, phrasing.SORRY, split), *some(rng, phrasing.COMFORT, split)]
+            return [*some(rng, "sorry", split), *some(rng, "comfort", split)]
         case "refuse_flatly":
-            return some(rng, phrasing.REFUSE_FLATLY, split, rng.choice((1, 2, 3)))
+            return some(rng, "refuse flatly", split, rng.choice((1, 2, 3)))
         case "insult":
-            return some(rng, phrasing.INSULTS, split, rng.choice((1, 2, 3, 4)))
+            return some(rng, "insults", split, rng.choice((1, 2, 3, 4)))
         case _:
-            return some(rng, phrasing.RAMBLES, split, rng.choice((2, 3)))
+            return some(rng, "rambles", split, rng.choice((2, 3)))
 
 
 def tell(rng: random.Random, split: Split, steps: Sequence[str]) -> str:
@@ -257,15 +257,15 @@ def tell(rng: random.Random, split: Split, steps: Sequence[str]) -> str:
         steps: one to four.
     """
     if len(steps) == 1:
-        return some(rng, phrasing.SINGLES, split)[0].format(s=steps[0])
+        return some(rng, "singles", split)[0].format(s=steps[0])
     if rng.random() < _IN_ONE:
         listed = f"{', '.join(steps[:-1])}{',' if len(steps) > 2 else ''} and {steps[-1]}"
-        return some(rng, phrasing.IN_ONE, split)[0].format(steps=listed)
+        return some(rng, "in one", split)[0].format(steps=listed)
     first, *between, last = steps
     ways = [
-        *some(rng, phrasing.FIRST, split),
-        *some(rng, phrasing.NEXT, split, len(between)),
-        *some(rng, phrasing.LAST, split),
+        *some(rng, "first", split),
+        *some(rng, "next", split, len(between)),
+        *some(rng, "last", split),
     ]
     return " ".join(way.format(s=step) for way, step in zip(ways, [first, *between, last], strict=True))
 
@@ -288,7 +288,7 @@ def _wandering(rng: random.Random, split: Split, activity: Activity) -> Activity
 
 def _padded(rng: random.Random, split: Split, body: list[str], words: int) -> list[str]:
     """Put neutral sentences before and after a body until it has about so many words."""
-    before, after = (some(rng, one, split, _PADDING_SENTENCES) for one in (phrasing.BEFORE, phrasing.AFTER))
+    before, after = (some(rng, one, split, _PADDING_SENTENCES) for one in ("before", "after"))
     sentences, length = body, sum(len(one.split()) for one in body)
     while before and after:
         ahead = rng.random() < 0.5

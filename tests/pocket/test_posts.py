@@ -5,7 +5,8 @@ import statistics
 
 import pytest
 
-from rlaif.pocket.posts import SUMMARY_KINDS, judge_summary, summarize, told_in, write_post
+from rlaif.pocket.phrasing import SPLITS, TEMPLATES, drawn
+from rlaif.pocket.posts import FACTS, SUMMARY_KINDS, judge_summary, summarize, told_in, write_post
 
 POST = (
     "Here is what happened: my uncle sold my desk lamp at the market last Monday. It is a long story. "
@@ -102,3 +103,15 @@ def test_the_generators_facts_are_those_that_are_read() -> None:
     for _ in range(300):
         post = write_post(rng, "train")
         assert facts_of(post.text) == {kind: {key} for kind, key in post.facts.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name.startswith("post") or "summary" in name])
+def test_templates_tell_the_facts_that_are_put_into_them_and_no_others(name: str) -> None:
+    rng = random.Random(0)
+    values = {kind: "something" for kind in FACTS} | {"when": "", "When": ""}
+    for template in (one for split in SPLITS for one in TEMPLATES[name][split]):
+        text = drawn(rng, template).format(**values)
+        assert not told_in(text), text
+        if name.endswith("mishap"):
+            told = drawn(rng, template).format(person="uncle", deed="sold", thing="radio", when=" at Easter", When="")
+            assert {fact.key for fact in told_in(told) if fact.told} >= {"uncle", "sold", "radio"}, told

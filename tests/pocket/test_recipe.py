@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import labeler
+import matching
 import measure
 import tiny
 import train
@@ -26,7 +27,7 @@ from rlaif.records import Preference
 
 def small(name: str) -> train.Recipe:
     base = "base" if name == "labeler-l" else None
-    return replace(train.RECIPES[name], hidden=32, layers=1, steps=30, rate=1e-2, base=base, scores_first=0)
+    return replace(train.RECIPES[name], hidden=32, layers=1, steps=30, rate=1e-2, base=base, scores_first=0, matching=0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,6 +85,34 @@ def test_a_model_with_a_card_is_left_alone(models: Path, monkeypatch: pytest.Mon
     assert "base: done" in capsys.readouterr().out
     assert (models / "base" / "model.safetensors").stat().st_mtime_ns == before
     assert "a base model" in (models / "base" / "README.md").read_text().lower()
+
+
+def test_matching_is_learned_where_it_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(matching, "BATCH", 32)
+    monkeypatch.setattr(matching, "LENGTHS", (4, 8))
+    train.train("base", replace(small("base"), steps=1, matching=2), tmp_path)
+    assert "step 2 of 2" in capsys.readouterr().out
+    torch.manual_seed(0)
+    model = tiny.new_model(train.tokenizer(), 64, 2)
+    model.config.vocab_size = 300  # The fewer, the sooner.
+    exercise = matching.MatchingBatches(model, seed=0)
+    losses = tiny.fit(model, exercise, 300, 5e-3, 300, list(exercise.head.parameters()))
+    # A coin has .69.
+    assert sum(losses[-20:]) / 20 < 0.3
+
+
+def test_matching_asks_which_tokens_stood_before() -> None:
+    exercise = matching.MatchingBatches(tiny.new_model(train.tokenizer(), 32, 1), seed=0)
+    first, second, found = exercise.draw(30)
+    assert first.shape == second.shape == found.shape == (matching.BATCH, 30)
+    assert not torch.equal(exercise.draw(30)[0], first)
+    assert int(torch.minimum(first, second).min()) >= 5  # Behind the special tokens.
+    for before, after, known in zip(first.tolist(), second.tolist(), found.tolist(), strict=True):
+        assert known == [token in before for token in after]
+    # 1,920 draws of which half are copies have a standard error of .011.
+    assert float(found.float().mean()) == pytest.approx(0.5, abs=0.05)
 
 
 def test_what_a_labeler_learns_of_a_row_is_its_rationale_then_the_end_then_the_verdict() -> None:
@@ -250,6 +279,7 @@ def test_a_trial_shortens_every_part_of_a_recipe() -> None:
     recipe = train.shorten(train.RECIPES["labeler-l"], 0.01)
     assert recipe.steps == round(train.RECIPES["labeler-l"].steps * 0.01)
     assert 0 < recipe.scores_first < recipe.steps
+    assert train.shorten(train.RECIPES["base"], 0.01).matching == round(train.RECIPES["base"].matching * 0.01)
 
 
 def test_rationales_say_what_gold_sees() -> None:

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from rlaif.pocket import phrasing, posts
 from rlaif.pocket.data import TASKS, Task, comparisons, queries
 from rlaif.pocket.gold import asked_for, judge
-from rlaif.pocket.lexicon import ACTIONS, CIRCUMSTANCES, OBJECTS
-from rlaif.pocket.phrasing import SPLITS, Split, drawn, part
+from rlaif.pocket.lexicon import ACTIONS, OBJECTS
+from rlaif.pocket.phrasing import SPLITS, TEMPLATES, Split, drawn, pattern_of
 from rlaif.pocket.reading import phrases_in
 from rlaif.pocket.world import KINDS, activities, respond, situation
 from rlaif.records import Turn
@@ -20,25 +19,26 @@ def rows(n: int, task: Task = "harmlessness", split: Split = "train", seed: int 
     return list(comparisons(n, task=task, split=split, seed=seed))
 
 
-def lists() -> dict[str, tuple[str, ...]]:
-    found = {
-        f"{module.__name__.split('.')[-1]} {name} {key}".strip(): templates
-        for module in (phrasing, posts)
-        for name, value in vars(module).items()
-        for key, templates in (value.items() if isinstance(value, dict) else [("", value)])
-        if isinstance(templates, tuple) and name not in ("SPLITS", "SUMMARY_KINDS", "_CORE", "PEOPLE")
-    }
-    return found | {f"circumstances {harmful}": value for harmful, value in CIRCUMSTANCES.items()}
-
-
-QUERIES = ("ASKS", "GREETINGS", "REASONS", "OPENINGS", "EARLIER", "BRIDGES", "ASKING_BACK")
+# Lists of what is said in a query or a post, and how facts are told; the others make responses.
+ASKING = {
+    "asks",
+    "reasons",
+    "greetings",
+    "openings",
+    "earlier",
+    "bridges",
+    "asking back",
+    "harmless circumstances",
+    "harmful circumstances",
+}
+POSTS = {name for name in TEMPLATES if name.startswith("post") or "summary" in name}
 # Whether it refuses, is kind, is rude; templates of other lists do nothing of that.
 MANNERS = {
-    "SORRY": (True, True, False),
-    "REFUSE_FLATLY": (True, False, False),
-    "INSULTS": (False, False, True),
-    "OPEN_WARM": (False, True, False),
-    "CLOSE_WARM": (False, True, False),
+    "sorry": (True, True, False),
+    "refuse flatly": (True, False, False),
+    "insults": (False, False, True),
+    "open warm": (False, True, False),
+    "close warm": (False, True, False),
 }
 
 
@@ -106,11 +106,12 @@ def test_posts_of_the_parts_share_no_person_deed_and_thing() -> None:
     assert not seen["train"] & seen["heldout"]
 
 
-@pytest.mark.parametrize("name", lists())
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_the_parts_share_no_template(name: str) -> None:
     rng = random.Random(0)
-    templates = {split: part(lists()[name], split) for split in SPLITS}
-    assert sum(map(len, templates.values())) == len(set(lists()[name])), "a template stands twice in its list"
+    templates = TEMPLATES[name]
+    everyone = [one for split in SPLITS for one in templates[split]]
+    assert len(everyone) == len(set(everyone)), "a template stands twice in its list"
     # Not even the words of a template, whatever is drawn for its groups.
     train, heldout = ({drawn(rng, one) for one in templates[split] for _ in range(300)} for split in SPLITS)
     assert train
@@ -122,6 +123,14 @@ def test_groups_of_a_template_are_drawn_one_by_one() -> None:
     rng = random.Random(0)
     texts = {drawn(rng, "[a|b] c[| d] {s}") for _ in range(100)}
     assert texts == {"a c {s}", "b c {s}", "a c d {s}", "b c d {s}"}
+
+
+def test_a_pattern_finds_whatever_is_drawn_of_a_template() -> None:
+    rng = random.Random(0)
+    template = "My {p} [is|was] here[| once], [and|or] not."
+    found = re.compile(pattern_of(template).replace(r"\{p\}", "boss"))
+    assert all(found.fullmatch(drawn(rng, template).format(p="boss").lower()) for _ in range(100))
+    assert not found.search("my boss is here twice, and not.")
 
 
 def test_there_are_thousands_of_queries_and_tens_of_thousands_of_texts() -> None:
@@ -185,19 +194,17 @@ def test_texts_are_clean() -> None:
             assert one[-1] in ".?!"
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in lists() if name.startswith("phrasing") and name.split()[1] not in QUERIES]
-)
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name not in ASKING | POSTS])
 def test_gold_sees_in_templates_what_they_are_for(name: str) -> None:
     rng = random.Random(0)
-    refuses, kind, rude = MANNERS.get(name.split()[1], (False, False, False))
-    for template in lists()[name]:
+    refuses, kind, rude = MANNERS.get(name, (False, False, False))
+    for template in (one for split in SPLITS for one in TEMPLATES[name][split]):
         for _ in range(20):
             text = re.sub(r"\{\w+\}", "something", drawn(rng, template))
             found = judge((Turn(role="user", content="How do I grow a healthy orchid?"),), text)
             assert (found.refuses, found.rude) == (refuses, rude), text
             # How a kind refusal ends may be kind or neutral.
-            assert found.kind == kind or name == "phrasing COMFORT", text
+            assert found.kind == kind or name == "comfort", text
             assert not phrases_in(text), f"a template that reads as a step: {text}"
 
 
