@@ -8,10 +8,12 @@ That a prompt with exemplars or rationales does better or worse here says nothin
 
 import argparse
 import asyncio
+import hashlib
 import json
 import random
 import statistics
 from collections.abc import AsyncIterator, Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -340,7 +342,15 @@ def write_card(folder: Path, name: str, results: dict[str, Any]) -> None:
         "parameters": LlamaForCausalLM.from_pretrained(folder).num_parameters(),
         "vocabulary": len(load_tokenizer(folder)),
         "recipe": recipe,
-        "data": {"world": "rlaif.pocket", "split": "train", "texts": recipe["steps"] * BATCH},
+        "data": {
+            "world": "rlaif.pocket",
+            "tables": {
+                name: hashlib.sha256((files("rlaif.pocket") / name).read_bytes()).hexdigest()
+                for name in ("lexicon.yaml", "phrasing.yaml")
+            },
+            "split": "train",
+            "texts": recipe["steps"] * BATCH,
+        },
         **({"prompts": {way: one.sha256 for way, one in prompters().items()}} if judging else {}),
         "results": results,
     }
