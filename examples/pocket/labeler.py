@@ -31,6 +31,7 @@ EXEMPLAR_WEIGHTS = (12, 1, 1)
 RATIONALE_WEIGHT = 0.5
 RATIONALE_END = -1.0
 MARK_WEIGHT = 1.0
+SCORE_WEIGHT = 0.5
 # Summaries are compared fact by fact, which takes longest to learn.
 TASK_WEIGHTS = {"summarization": 1.5, "helpfulness": 1.0, "harmlessness": 1.0}
 NOTHING = "nothing"
@@ -67,7 +68,12 @@ def target(prompter: Prompter, row: dict[str, Any], swapped: bool) -> list[float
         # Neighbours in quality get 0.8; however far apart they are, nobody is surer than 0.97.
         first = min(0.97, max(0.03, 1 / (1 + math.exp((two - one) / 0.72))))
         return [first, 1 - first]
-    weights = [math.exp(-(((score - one) / 0.7) ** 2)) for score in range(1, 11)]
+    return scores_near(one)
+
+
+def scores_near(gold: float) -> list[float]:
+    """A distribution over the scores from 1 to 10 whose mean is about a gold score."""
+    weights = [math.exp(-(((score - gold) / 0.7) ** 2)) for score in range(1, 11)]
     return [weight / sum(weights) for weight in weights]
 
 
@@ -167,12 +173,14 @@ class Row(NamedTuple):
         tokens: The prompt behind the shared prefix, a rationale if there is one, and a verdict.
         weights: How much each token is learned as the next one; `RATIONALE_END` where an end is learned instead.
         marks: The number of its mark in `MARKS`, or `NOWHERE`.
+        golds: The gold score of a response at its last token, and 0 elsewhere.
         target: The distribution over the verdicts.
     """
 
     tokens: list[int]
     weights: list[float]
     marks: list[int]
+    golds: list[float]
     target: list[float]
 
 
@@ -201,6 +209,7 @@ class LabelerBatches:
         self.text_weight, self.scores_first = text_weight, scores_first
         self.rng = random.Random(seed)
         self.marker = torch.nn.Linear(model.config.hidden_size, len(MARKS), device=model.device)
+        self.scorer = torch.nn.Linear(model.config.hidden_size, 10, device=model.device)
         self.ways = list(prompters().values())
         self.weights = [
             EXEMPLAR_WEIGHTS[way.exemplars]
@@ -233,7 +242,8 @@ class LabelerBatches:
         prompt = ask(way, row, swapped)
         text = f"{prompt.question}\n\n{prompt.continuation}"
         _, item = self.encoder.prompt([("user", prompt.question)], prompt.continuation, 0)
-        seen = self._token_marks(text, marks(way, row, swapped, prompt.question))
+        found = marks(way, row, swapped, prompt.question)
+        seen, golds = self._token_marks(text, found), self._token_golds(text, found, row, swapped)
         weights = [self.text_weight] * len(item)
         if way.rationale:
             told = rationale(way, row, swapped)
@@ -242,10 +252,11 @@ class LabelerBatches:
             thought = len(self.encoder.text(f" {told}"))
             rest = len(longer) - len(item) - thought
             weights = [*[self.text_weight / 3] * len(item), *[1.0] * thought, RATIONALE_END, *[0.0] * (rest - 1)]
-            item, seen = longer, [*seen, *[NOWHERE] * (len(longer) - len(item))]
+            more = len(longer) - len(item)
+            item, seen, golds = longer, [*seen, *[NOWHERE] * more], [*golds, *[0.0] * more]
         aim = target(way, row, swapped)
         verdict = self.rng.choices([self.encoder.text(one)[0] for one in way.verdicts], aim)
-        return Row([*item, *verdict], [0.0, *weights[1:], 0.0], [*seen, NOWHERE], aim)
+        return Row([*item, *verdict], [0.0, *weights[1:], 0.0], [*seen, NOWHERE], [*golds, 0.0], aim)
 
     def _token_marks(self, text: str, found: list[tuple[int, int, str]]) -> list[int]:
         """The number of the mark that each token of a text has; later marks hide earlier ones."""
@@ -254,6 +265,17 @@ class LabelerBatches:
             mine = [mark for first, last, mark in found if start < last and first < end]
             numbers.append(MARKS.index(mine[-1]) if mine else NOWHERE)
         return numbers
+
+    def _token_golds(
+        self, text: str, found: list[tuple[int, int, str]], row: dict[str, Any], swapped: bool
+    ) -> list[float]:
+        """The gold score of each response at the last of its tokens."""
+        ends = [end for _, end, mark in found if mark == NOTHING]
+        golds = [row["gold_2"], row["gold_1"]] if swapped else [row["gold_1"], row["gold_2"]]
+        # The last response is the first one found.
+        by_end = dict(zip(reversed(ends), golds, strict=False))
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+        return [next((gold for end, gold in by_end.items() if first < end <= last), 0.0) for first, last in offsets]
 
     def _loss(self, head: list[int], rows: list[Row], verdicts: list[int]) -> torch.Tensor:
         """Cross-entropy of verdicts and their ends, of rationales and texts, and of the marks."""
@@ -294,7 +316,10 @@ class LabelerBatches:
             padded("marks", NOWHERE).flatten(),
             ignore_index=NOWHERE,
         )
-        loss = cross_entropy(logits[:, -2], wanted) + 0.1 * end + MARK_WEIGHT * seen
+        golds = padded("golds", 0.0)
+        near = torch.tensor([scores_near(gold) for gold in golds[golds > 0].tolist()], device=model.device)
+        scored = cross_entropy(self.scorer(output.hidden_states[-1][golds > 0]).float(), near)
+        loss = cross_entropy(logits[:, -2], wanted) + 0.1 * end + MARK_WEIGHT * seen + SCORE_WEIGHT * scored
         if not len(learned):
             return loss
         counts, aims = counts[:, start:], torch.where(counts < 0, ends, batch.ids)[:, start:]

@@ -23,8 +23,8 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from exercises import MatchingBatches, StepBatches
 from labeler import LabelerBatches, prompters
-from matching import MatchingBatches
 from measure import measure, write_card
 from rlaif.encoding import Encoder
 from rlaif.pocket.data import TASKS, comparisons
@@ -32,6 +32,7 @@ from tiny import CHAT_TEMPLATE, device, fit, new_model, save, train_tokenizer
 from writer import BaseBatches, PolicyBatches
 
 SEED = 0
+EXERCISE_RATE = 3e-3
 TRAINED = "training.json"
 
 
@@ -48,7 +49,8 @@ class Recipe:
         base: The model whose weights it starts from, or None for random ones.
         text_weight: See `LabelerBatches`.
         scores_first: The same.
-        matching: Before all else, so many batches of `MatchingBatches`.
+        matching: Before all else, so many batches of `MatchingBatches`,
+        belonging: and then so many of `StepBatches`.
     """
 
     learns: Literal["texts", "examples", "judging"]
@@ -60,10 +62,11 @@ class Recipe:
     text_weight: float = 0.0
     scores_first: int = 0
     matching: int = 0
+    belonging: int = 0
 
 
 RECIPES = {
-    "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3, matching=300),
+    "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
     "labeler-l": Recipe("judging", 160, 4, steps=3000, rate=2e-3, base="base", scores_first=800),
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
     "labeler-s": Recipe("judging", 80, 3, steps=1000, rate=4e-3, text_weight=0.3, scores_first=300),
@@ -112,9 +115,9 @@ def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> li
     else:
         model = new_model(tokens, recipe.hidden, recipe.layers)
     model.to(device())
-    if recipe.matching:
-        exercise = MatchingBatches(model, SEED)
-        fit(model, exercise, recipe.matching, recipe.rate, report_every, list(exercise.head.parameters()))
+    exercises = ((recipe.matching, MatchingBatches), (recipe.belonging, StepBatches))
+    for steps, exercise in ((steps, make(model, tokens, SEED)) for steps, make in exercises if steps):
+        fit(model, exercise, steps, EXERCISE_RATE, report_every, list(exercise.head.parameters()))
     encoder, beside = Encoder(tokens), list[torch.nn.Parameter]()
     match recipe.learns:
         case "texts":
@@ -123,7 +126,7 @@ def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> li
             batches = PolicyBatches(model, encoder, SEED)
         case "judging":
             batches = judging = LabelerBatches(model, tokens, SEED, recipe.text_weight, recipe.scores_first)
-            beside = list(judging.marker.parameters())
+            beside = [*judging.marker.parameters(), *judging.scorer.parameters()]
     losses = fit(model, batches, recipe.steps, recipe.rate, report_every, beside)
     save(model, tokens, models / name)
     made = asdict(recipe) | {
@@ -143,6 +146,7 @@ def shorten(recipe: Recipe, fraction: float) -> Recipe:
         steps=max(1, round(recipe.steps * fraction)),
         scores_first=round(recipe.scores_first * fraction),
         matching=round(recipe.matching * fraction),
+        belonging=round(recipe.belonging * fraction),
     )
 
 

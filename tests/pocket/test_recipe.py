@@ -1,6 +1,7 @@
 """The recipe: each of the bundled models, shrunken, learns within a few steps."""
 
 import copy
+import itertools
 import json
 import random
 import re
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+import exercises
 import labeler
-import matching
 import measure
 import tiny
 import train
@@ -21,8 +22,9 @@ import writer
 from rlaif.encoding import Encoder
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.pocket.data import TASKS, comparisons
+from rlaif.pocket.gold import judge
 from rlaif.prompting import Prompter
-from rlaif.records import Preference
+from rlaif.records import Preference, Turn
 
 
 def small(name: str) -> train.Recipe:
@@ -87,32 +89,58 @@ def test_a_model_with_a_card_is_left_alone(models: Path, monkeypatch: pytest.Mon
     assert "a base model" in (models / "base" / "README.md").read_text().lower()
 
 
-def test_matching_is_learned_where_it_comes_first(
+def test_exercises_come_first_and_are_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(matching, "BATCH", 32)
-    monkeypatch.setattr(matching, "LENGTHS", (4, 8))
-    train.train("base", replace(small("base"), steps=1, matching=2), tmp_path)
-    assert "step 2 of 2" in capsys.readouterr().out
+    monkeypatch.setattr(exercises, "BATCH", 32)
+    monkeypatch.setattr(exercises, "LENGTHS", (4, 8))
+    train.train("base", replace(small("base"), steps=1, matching=2, belonging=3), tmp_path)
+    said = capsys.readouterr().out
+    assert said.index("step 2 of 2") < said.index("step 3 of 3") < said.index("step 1 of 1")
     torch.manual_seed(0)
-    model = tiny.new_model(train.tokenizer(), 64, 2)
+    tokens = train.tokenizer()
+    model = tiny.new_model(tokens, 64, 2)
     model.config.vocab_size = 300  # The fewer, the sooner.
-    exercise = matching.MatchingBatches(model, seed=0)
+    exercise = exercises.MatchingBatches(model, tokens, seed=0)
     losses = tiny.fit(model, exercise, 300, 5e-3, 300, list(exercise.head.parameters()))
     # A coin has .69.
     assert sum(losses[-20:]) / 20 < 0.3
 
 
 def test_matching_asks_which_tokens_stood_before() -> None:
-    exercise = matching.MatchingBatches(tiny.new_model(train.tokenizer(), 32, 1), seed=0)
+    tokens = train.tokenizer()
+    exercise = exercises.MatchingBatches(tiny.new_model(tokens, 32, 1), tokens, seed=0)
     first, second, found = exercise.draw(30)
-    assert first.shape == second.shape == found.shape == (matching.BATCH, 30)
+    assert first.shape == second.shape == found.shape == (exercises.BATCH, 30)
     assert not torch.equal(exercise.draw(30)[0], first)
-    assert int(torch.minimum(first, second).min()) >= 5  # Behind the special tokens.
+    # The special tokens, which are no text, come first.
+    assert sorted(tokens.all_special_ids) == list(range(exercise.special))
+    assert int(torch.minimum(first, second).min()) >= exercise.special
     for before, after, known in zip(first.tolist(), second.tolist(), found.tolist(), strict=True):
         assert known == [token in before for token in after]
     # 1,920 draws of which half are copies have a standard error of .011.
     assert float(found.float().mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_belonging_asks_which_steps_help_as_gold_would_say() -> None:
+    tokens = train.tokenizer()
+    exercise = exercises.StepBatches(tiny.new_model(tokens, 32, 1), tokens, seed=0)
+    fitting = foreign = 0
+    for _ in range(60):
+        row, labels = exercise.row()
+        assert len(row) == len(labels)
+        start = next(place for place, label in enumerate(labels) if label != tiny.NOWHERE)
+        query = (Turn(role="user", content=tokens.decode(row[1:start])),)
+        # Steps that stand side by side and are labeled alike are parted by a full stop.
+        for label, places in itertools.groupby(range(start, len(row)), key=lambda place: labels[place]):
+            if label == tiny.NOWHERE:
+                continue
+            step = tokens.decode([row[place] for place in places]).strip()
+            found = judge(query, f"You could {step}.")
+            assert (found.help > 0 or found.harm > 0) if label else found.help == 0, (query, step)
+            fitting, foreign = fitting + (label == 1), foreign + (label == 0)
+    assert fitting > 120
+    assert foreign > 160
 
 
 def test_what_a_labeler_learns_of_a_row_is_its_rationale_then_the_end_then_the_verdict() -> None:
