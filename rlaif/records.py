@@ -97,7 +97,11 @@ class Sample(Record):
 
 
 class Labeled(BaseModel):
-    """What every judgement by an LLM says about how it came to be (a mix-in, no record of its own)."""
+    """What every judgement by an LLM says about how it came to be (a mix-in, no record of its own).
+
+    Where answers were drawn (`method` is `sampled`), `draws` is how many of them could be read, and `interval` the
+    95 % interval of the preference or score that is due to drawing.
+    """
 
     method: Method
     llm: str
@@ -106,6 +110,8 @@ class Labeled(BaseModel):
     cached_tokens: int
     output_tokens: int
     cost_usd: float | None = None
+    draws: int | None = None
+    interval: Numbers | None = None
     dropped_turns: int | None = None
     dropped_tokens: int | None = None
 

@@ -64,6 +64,10 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first row th
 DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16 (local models).")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, … (local models; CUDA where there is one).")]
 BatchTokens = Annotated[int | None, typer.Option("--batch-tokens", min=1, help="The most tokens in a local batch.")]
+MethodName = Annotated[
+    str, typer.Option("--method", help="exact log-probabilities, or sampled answers (any model that can be sampled).")
+]
+Draws = Annotated[int, typer.Option("--draws", min=1, help="Sampled answers in each order, with --method sampled.")]
 PreambleName = Annotated[str, typer.Option("--preamble", help="base or detailed.")]
 OneOrder = Annotated[bool, typer.Option("--one-order", help="Ask one order only, drawn by the seed.")]
 AllowOneOrder = Annotated[bool, typer.Option("--allow-one-order", help="Keep a label whose other order failed.")]
@@ -93,6 +97,8 @@ def label(
     self_consistency: SelfConsistency = 1,
     temperature: Temperature = 0.0,
     max_rationale_tokens: MaxRationale = 512,
+    method: MethodName = "exact",
+    draws: Draws = 16,
     max_unread_mass: MaxUnread = 0.5,
     one_order: OneOrder = False,
     allow_one_order: AllowOneOrder = False,
@@ -106,7 +112,7 @@ def label(
     from rlaif.labeling.preference import PreferenceLabeler
 
     settings = _settings(
-        exemplars, rationale, self_consistency, temperature, max_rationale_tokens, max_unread_mass, seed
+        exemplars, rationale, self_consistency, temperature, max_rationale_tokens, method, draws, max_unread_mass, seed
     )
     settings |= {
         "preamble": preamble,
@@ -149,6 +155,8 @@ def score(
     self_consistency: SelfConsistency = 1,
     temperature: Temperature = 0.0,
     max_rationale_tokens: MaxRationale = 512,
+    method: MethodName = "exact",
+    draws: Draws = 16,
     max_unread_mass: MaxUnread = 0.5,
     ledger: LedgerPath = None,
     strict: Strict = False,
@@ -160,7 +168,7 @@ def score(
     from rlaif.labeling.score import Scorer
 
     settings = _settings(
-        exemplars, rationale, self_consistency, temperature, max_rationale_tokens, max_unread_mass, seed
+        exemplars, rationale, self_consistency, temperature, max_rationale_tokens, method, draws, max_unread_mass, seed
     )
     model = _open(llm, task, dtype, device, batch_tokens)
     _judge(Scorer(task, model, **settings), data, out, format, map, more, limit, sample, ledger, strict)
@@ -185,6 +193,8 @@ def rank(
     preamble: PreambleName = "detailed",
     exemplars: Exemplars = 0,
     rationale: Rationale = False,
+    method: MethodName = "exact",
+    draws: Draws = 16,
     max_unread_mass: MaxUnread = 0.5,
     ledger: LedgerPath = None,
     strict: Strict = False,
@@ -197,7 +207,7 @@ def rank(
 
     model = _open(llm, task, dtype, device, batch_tokens)
     settings: dict[str, Any] = {"preamble": preamble, "exemplars": exemplars, "rationale": rationale}
-    settings |= {"max_unread_mass": max_unread_mass, "seed": seed}
+    settings |= {"method": method, "draws": draws, "max_unread_mass": max_unread_mass, "seed": seed}
     ranker = Ranker(task, model, mode=mode, **settings)  # type: ignore[arg-type]
     _judge(ranker, data, out, FormatName.auto, map, more, limit, sample, ledger, strict)
 
@@ -254,6 +264,8 @@ def _settings(
     self_consistency: int,
     temperature: float,
     tokens: int,
+    method: str,
+    draws: int,
     unread: float,
     seed: int,
 ) -> dict[str, Any]:
@@ -263,6 +275,8 @@ def _settings(
         "self_consistency": self_consistency,
         "temperature": temperature,
         "max_rationale_tokens": tokens,
+        "method": method,
+        "draws": draws,
         "max_unread_mass": unread,
         "seed": seed,
     }

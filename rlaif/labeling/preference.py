@@ -23,6 +23,7 @@ from rlaif.llm.base import LLM, Usage
 from rlaif.llm.run import Ask
 from rlaif.prompting import Preamble, Task
 from rlaif.records import Comparison, Failure, Order, Preference, check_comparison
+from rlaif.statistics import wilson
 
 
 class PreferenceConfig(VerdictConfig):
@@ -130,10 +131,10 @@ class PreferenceLabeler(Prompted[PreferenceConfig]):
             if one.rationales:
                 label[f"rationales_{order}"] = one.rationales
         usage = sum((one.usage for one in outcomes.values()), Usage())
-        own = {
-            "preference": sum(label[f"preference_{order}"] for order in read) / len(read),
-            "one_order": True if len(read) == 1 else None,
-        }
+        preference = sum(label[f"preference_{order}"] for order in read) / len(read)
+        own: dict[str, Any] = {"preference": preference, "one_order": True if len(read) == 1 else None}
+        if draws := sum(one.draws or 0 for one in read.values()):
+            own |= {"draws": draws, "interval": wilson(preference, draws)}
         return label | own | self.provenance(next(iter(read.values())).version, usage, fitted)
 
     def label(

@@ -49,7 +49,7 @@ class Prompted(Generic[ConfigT]):
             fitted: how much of the query went.
         """
         return {
-            "method": "exact",
+            "method": self.config.method,
             "llm": self.llm.name,
             "llm_version": version,
             "input_tokens": usage.input_tokens,

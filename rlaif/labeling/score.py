@@ -14,6 +14,7 @@ from rlaif.llm.base import LLM
 from rlaif.llm.run import Ask
 from rlaif.prompting import Task
 from rlaif.records import Failure, Response, Score, check_response
+from rlaif.statistics import wilson
 
 
 class ScoreConfig(VerdictConfig):
@@ -88,7 +89,7 @@ class Scorer(Prompted[ScoreConfig]):
         if isinstance(read, NoVerdict):
             return self._failure(item, read)
         score = sum(value * p for value, p in enumerate(read.probabilities, 1))
-        own = {
+        own: dict[str, Any] = {
             "score": score,
             "scaled": scale(score),
             "distribution": read.reading.probabilities,
@@ -96,6 +97,10 @@ class Scorer(Prompted[ScoreConfig]):
             "rationales": read.rationales or None,
             "prompt_sha256": read.prompt_sha256,
         }
+        if read.draws:
+            # Scores as values in [0, 1], and back.
+            low, high = wilson((score - 1) / 9, read.draws)
+            own |= {"draws": read.draws, "interval": (1 + 9 * low, 1 + 9 * high)}
         source = self.provenance(read.version, read.usage, fitted)
         return Score.model_validate({**item.model_dump(exclude=_OWN), **own, **source})
 

@@ -1,5 +1,8 @@
 """One verdict: from a query and the texts shown to a distribution over the offered answers.
 
+The distribution is the model's own (`exact`), or the share of answers that it gives when drawn from again and again
+(`sampled`), which any model can do.
+
 Preferences, scores and rankings are made of these. With a rationale it takes two steps (arXiv:2309.00267,
 section 3.1): the model writes a rationale, then the answer is read behind rationale and ending. Several
 rationales are averaged (self-consistency).
@@ -7,15 +10,15 @@ rationales are averaged (self-consistency).
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from rlaif.config import Config
 from rlaif.errors import CapabilityError
 from rlaif.llm.base import LLM, Answer, Choose, Generate, NoAnswer, Request, Usage
-from rlaif.llm.reading import Reading, mean_reading, read_exact
+from rlaif.llm.reading import Reading, mean_reading, read_draws, read_exact
 from rlaif.llm.run import Ask
 from rlaif.prompting import Prompt, Prompter
 from rlaif.records import FailureKind, Turn
@@ -32,6 +35,8 @@ class VerdictConfig(Config):
         self_consistency: how many rationales are averaged; hurts in arXiv:2309.00267, table 5.
         temperature: of the rationale; 0 is greedy.
         max_rationale_tokens: arXiv:2309.00267 takes 512.
+        method: `exact` log-probabilities, or answers `sampled` at temperature 1.
+        draws: how many answers are sampled, behind each rationale and in each order.
         max_unread_mass: above this share of probability outside the offered answers an item is unreadable.
         seed: of everything that is drawn, together with the item's id, order and draw.
     """
@@ -41,6 +46,8 @@ class VerdictConfig(Config):
     self_consistency: Annotated[int, Field(ge=1)] = 1
     temperature: Annotated[float, Field(ge=0)] = 0.0
     max_rationale_tokens: Annotated[int, Field(ge=1)] = 512
+    method: Literal["exact", "sampled"] = "exact"
+    draws: Annotated[int, Field(ge=1)] = 16
     max_unread_mass: Annotated[float, Field(ge=0, le=1)] = 0.5
     seed: int = 0
 
@@ -61,6 +68,7 @@ class Verdict(NamedTuple):
         reading: the same before renormalisation, with the unread mass.
         rationales: the texts, one a draw; empty without.
         prompt_sha256: of the first prompt.
+        draws: how many sampled answers were read; None where none were sampled.
     """
 
     probabilities: tuple[float, ...]
@@ -69,6 +77,7 @@ class Verdict(NamedTuple):
     prompt_sha256: str
     version: str
     usage: Usage
+    draws: int | None
 
 
 class NoVerdict(NamedTuple):
@@ -99,8 +108,12 @@ def check_capabilities(llm: LLM, config: VerdictConfig) -> None:
         CapabilityError: names what is missing and what would do.
     """
     able = llm.capabilities
-    if not able.exact:
-        raise CapabilityError(f"{llm.name} gives no log-probabilities of whole answers; use a local model")
+    if config.method == "exact" and not able.exact:
+        raise CapabilityError(
+            f"{llm.name} gives no log-probabilities of whole answers; use --method sampled, or a local model"
+        )
+    if config.method == "sampled" and not able.temperature:
+        raise CapabilityError(f"{llm.name} takes no temperature, so every draw would be the same; use --method exact")
     if not able.continues:
         raise CapabilityError(f"{llm.name} does not continue a text begun in its name; use a local model")
     if config.temperature > 0 and not able.temperature:
@@ -202,25 +215,26 @@ async def verdict(
         The verdict, or why there is none.
     """
     prompt = prompter.ask(query, *texts)
-    draws = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(
             _draw(ask, prompter, config, prompt, draw_seed(config.seed, item, order, number), number)
             for number in range(config.self_consistency)
         )
     )
-    usage = sum((draw.usage for draw in draws), Usage())
-    for draw in draws:
-        if isinstance(draw, NoVerdict):
-            return draw._replace(usage=usage)
-    done = [draw for draw in draws if isinstance(draw, _Draw)]
-    reading = mean_reading([draw.reading for draw in done])
-    rationales = tuple(draw.rationale for draw in done if draw.rationale is not None)
+    usage = sum((one.usage for one in outcomes), Usage())
+    for one in outcomes:
+        if isinstance(one, NoVerdict):
+            return one._replace(usage=usage)
+    done = [one for one in outcomes if isinstance(one, _Draw)]
+    reading = mean_reading([one.reading for one in done])
+    rationales = tuple(one.rationale for one in done if one.rationale is not None)
     probabilities = reading.normalised()
     if probabilities is None or reading.unread_mass > config.max_unread_mass:
         share = f"{reading.unread_mass:.4f} of the probability is on no offered answer"
         exchange = "\n\n".join(rationales)
         return NoVerdict("unreadable", f"{share}; max_unread_mass is {config.max_unread_mass}", exchange, usage)
-    return Verdict(probabilities, reading, rationales, prompt.sha256, done[0].version, usage)
+    draws = round((1 - reading.unread_mass) * config.draws * len(done)) if config.method == "sampled" else None
+    return Verdict(probabilities, reading, rationales, prompt.sha256, done[0].version, usage, draws)
 
 
 class _Draw(NamedTuple):
@@ -244,12 +258,30 @@ async def _draw(
             return NoVerdict(thought.kind, f"rationale: {thought.detail}", thought.text, thought.usage)
         rationale, usage = thought.text.strip(), thought.usage
         prompt = prompter.conclude(prompt, rationale)
-    answer = await ask(request(prompt, Choose(prompter.verdicts), number))
-    usage += answer.usage
-    if isinstance(answer, NoAnswer):
-        return NoVerdict(answer.kind, answer.detail, answer.text or rationale or "", usage)
-    return _Draw(_read(answer), rationale, answer.version, usage)
+    answers = await asyncio.gather(
+        *(ask(request(prompt, want, draw)) for draw, want in _wanted(prompter, config, seed, number))
+    )
+    usage = sum((answer.usage for answer in answers), usage)
+    answered = [answer for answer in answers if isinstance(answer, Answer)]
+    for answer in answers:
+        # A draw that was refused is one that gives no verdict, as long as there are others.
+        if isinstance(answer, NoAnswer) and not (answer.kind == "refused" and answered):
+            return NoVerdict(answer.kind, answer.detail, answer.text or rationale or "", usage)
+    reading = (
+        read_exact(answered[0].chains)
+        if config.method == "exact"
+        else read_draws([prompter.ending + answer.text for answer in answers], prompter.pattern, prompter.verdicts)
+    )
+    return _Draw(reading, rationale, answered[0].version, usage)
 
 
-def _read(answer: Answer) -> Reading:
-    return read_exact(answer.chains)
+def _wanted(
+    prompter: Prompter, config: VerdictConfig, seed: int, number: int
+) -> Iterator[tuple[int, Choose | Generate]]:
+    """What is asked for behind one rationale, with the number of the draw; more draws begin with the same."""
+    if config.method == "exact":
+        yield number, Choose(prompter.verdicts)
+        return
+    for draw in range(config.draws):
+        drawn = draw_seed(seed, prompter.ending, "answer", draw)
+        yield draw, Generate(_VERDICT_TOKENS, 1.0, drawn)

@@ -6,6 +6,7 @@ start of "10"). Whatever else the text could be is unread mass.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -54,6 +55,23 @@ def _next_longer(chains: Sequence[Chain], index: int) -> list[int]:
 
 def _is_start(start: tuple[int, ...], whole: tuple[int, ...]) -> bool:
     return len(start) < len(whole) and whole[: len(start)] == start
+
+
+def read_draws(texts: Sequence[str], pattern: re.Pattern[str], answers: Sequence[str]) -> Reading:
+    """Read answers that were drawn from a model.
+
+    Args:
+        texts: at least one; each is the prompt's ending and what the model wrote behind it.
+        pattern: the task's verdict pattern, with one group.
+        answers: those offered.
+
+    Returns:
+        The share of the texts that state each answer; the unread mass is the share that state none, or several.
+    """
+    stated = [set(pattern.findall(text)) for text in texts]
+    given = Counter(found.pop() if len(found) == 1 else "" for found in stated)
+    probabilities = tuple(given[answer] / len(texts) for answer in answers)
+    return Reading(probabilities, max(0.0, 1 - math.fsum(probabilities)))
 
 
 def mean_reading(readings: Sequence[Reading]) -> Reading:

@@ -3,10 +3,11 @@
 import asyncio
 import hashlib
 import math
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
-from rlaif.llm.base import Answer, Capabilities, Chain, Choose, NoAnswer, Outcome, Request, Usage
+from rlaif.llm.base import Answer, Capabilities, Chain, Choose, Generate, NoAnswer, Outcome, Request, Usage
 
 Script = Callable[[Request], "Mapping[str, float] | str | NoAnswer"]
 
@@ -25,7 +26,8 @@ class ScriptedLLM:
 
         Args:
             script: called once for each request. For `Choose` it returns the probability of each offered
-                answer (what is missing to 1 is unread), for `Generate` a text.
+                answer (what is missing to 1 is unread), for `Generate` a text, or the probabilities of texts from
+                which the request's seed draws one (what is missing to 1 is an empty text).
             name: tells scripts apart in the ledger.
             latency_s: how long each answer takes; answers do not wait for one another.
             capabilities: what the double claims to be able to do.
@@ -89,7 +91,10 @@ class ScriptedLLM:
         usage = Usage(self.count_tokens(request), 0, 1)
         if isinstance(scripted, str):
             return Answer(self.name, usage, scripted)
-        assert isinstance(request.want, Choose), "a script answers Generate with a text"
+        if isinstance(request.want, Generate):
+            missing = max(0.0, 1 - sum(scripted.values()))
+            drawn = random.Random(request.want.seed).choices([*scripted, ""], [*scripted.values(), missing])
+            return Answer(self.name, usage, drawn[0])
         numbers = range(len(request.want.answers))
         shares = [scripted.get(answer, 0.0) for answer in request.want.answers]
         chains = [

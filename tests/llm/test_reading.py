@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.llm.base import Chain
-from rlaif.llm.reading import Reading, mean_reading, read_exact, read_verdict
+from rlaif.llm.reading import Reading, mean_reading, read_draws, read_exact, read_verdict
+from rlaif.prompting import Prompter, load_task
 
 
 def test_ten_is_not_one() -> None:
@@ -40,6 +41,22 @@ def test_what_is_read_and_unread_always_sums_to_one(weights: list[float]) -> Non
     reading = read_exact(chains)
     assert reading.probabilities == pytest.approx(shares[:10], abs=1e-12)
     assert sum(reading.probabilities) + reading.unread_mass == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("task", ["summarization", "helpfulness", "harmlessness"])
+def test_draws_are_read_whole_or_not_at_all(task: str) -> None:
+    prefer, score = (Prompter(load_task(task), judgement) for judgement in ("preference", "score"))
+
+    def read(prompter: Prompter, *drawn: str) -> Reading:
+        return read_draws([prompter.ending + text for text in drawn], prompter.pattern, prompter.verdicts)
+
+    assert read(prefer, "1", " 2", "2.", "1\nIt is kinder.", "**1**") == Reading((0.6, 0.4), 0.0)
+    # One number that is no answer, and two answers, are none.
+    assert read(prefer, "1", "", "12", "1.5", "1 or 2", "both", "3", "x") == Reading((1 / 8, 0.0), 7 / 8)
+    found = read(score, "1", "10", "10/10", "10.", "100", "0", "8.5", "7")
+    assert found.probabilities == (1 / 8, 0, 0, 0, 0, 0, 1 / 8, 0, 0, 3 / 8)
+    twice = f"1\n\n{prefer.ending}2"
+    assert read(prefer, twice, twice) == Reading((0.0, 0.0), 1.0)
 
 
 def test_the_mean_is_taken_before_renormalisation() -> None:
