@@ -10,7 +10,8 @@ text, the marks are dozens.
 import itertools
 import math
 import random
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -18,9 +19,10 @@ from transformers import DynamicCache, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from rlaif.encoding import Encoder
 from rlaif.generation import left_pad
-from rlaif.pocket.data import TASKS, comparisons
+from rlaif.pocket.data import HARMFUL_SHARE, TASKS, Task, comparisons, gold
 from rlaif.pocket.gold import Judgement, judge
 from rlaif.pocket.posts import SummaryJudgement, judge_summary
+from rlaif.pocket.world import Kind, respond, situation
 from rlaif.prompting import Prompt, Prompter, load_task
 from rlaif.records import Turn
 from tiny import NOWHERE
@@ -32,6 +34,8 @@ RATIONALE_WEIGHT = 0.5
 RATIONALE_END = -1.0
 MARK_WEIGHT = 1.0
 SCORE_WEIGHT = 0.5
+NEAR_SHARE = 1 / 3
+NEAR_MISSES: tuple[Kind, ...] = ("full_help", "warm_help", "partial_help", "wander_off", "wander_off", "wander_off")
 # Summaries are compared fact by fact, which takes longest to learn.
 TASK_WEIGHTS = {"summarization": 1.5, "helpfulness": 1.0, "harmlessness": 1.0}
 NOTHING = "nothing"
@@ -166,6 +170,26 @@ def _seen_in_summary(seen: SummaryJudgement) -> str:
     return f"keeps {seen.kept} of {seen.told} facts ({kept}) and invents {invented}{flaw}"
 
 
+def near_misses(task: Task, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield comparisons of help with help, half of it with something else, which is what labelers learn last.
+
+    Args:
+        task: helpfulness or harmlessness.
+        seed: number of the random sequence.
+
+    Yields:
+        A row with `query`, `response_1`, `response_2`, `gold_1` and `gold_2`, which are at least a point apart.
+    """
+    rng = random.Random(f"near misses/{task}/{seed}")
+    while True:
+        about = situation(rng, "train", rng.random() < HARMFUL_SHARE[task])
+        texts = [respond(rng, "train", about, rng.choice(NEAR_MISSES)) for _ in range(2)]
+        one, two = (gold(task, about.query, text) for text in texts)
+        if abs(one - two) >= 1:
+            query = [turn.model_dump() for turn in about.query]
+            yield {"query": query, "response_1": texts[0], "response_2": texts[1], "gold_1": one, "gold_2": two}
+
+
 class Row(NamedTuple):
     """What is learned of one comparison.
 
@@ -219,14 +243,13 @@ class LabelerBatches:
             for way in self.ways
         ]
         self.sources = {task: comparisons(10**9, task=task, split="train", seed=seed) for task in TASKS}
+        self.near = {task: near_misses(task, seed) for task in TASKS if task != "summarization"}
 
     def __call__(self) -> torch.Tensor:
         """The loss of the next batch."""
         way = self.next_way()
         head, _ = self.encoder.prompt([("user", way.shared)], "", len(way.shared))
-        rows = [
-            self._row(way, row, self.rng.random() < 0.5) for row in itertools.islice(self.sources[way.task.name], BATCH)
-        ]
+        rows = [self._row(way, self.next_row(cast(Task, way.task.name)), self.rng.random() < 0.5) for _ in range(BATCH)]
         return self._loss(head, rows, [self.encoder.text(verdict)[0] for verdict in way.verdicts])
 
     def next_way(self) -> Prompter:
@@ -236,6 +259,11 @@ class LabelerBatches:
             plain = [way for way in self.ways if way.judgement == "score" and way.exemplars == 0]
             return self.rng.choices(plain, [TASK_WEIGHTS[way.task.name] for way in plain])[0]
         return self.rng.choices(self.ways, self.weights)[0]
+
+    def next_row(self, task: Task) -> dict[str, Any]:
+        """The next comparison of a task."""
+        near = task in self.near and self.rng.random() < NEAR_SHARE
+        return next(self.near[task] if near else self.sources[task])
 
     def _row(self, way: Prompter, row: dict[str, Any], swapped: bool) -> Row:
         """What is learned of a comparison asked about in one way."""

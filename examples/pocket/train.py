@@ -5,7 +5,7 @@
     python examples/pocket/train.py --out /tmp/try --fraction 0.002 --n 20   # see whether it works
 
 A model that has its card is done and is left alone, so a run that was stopped goes on with the model it was at.
-`labeler-l` and `policy` start from the weights of `base`, which must be there or be trained before them.
+`policy` starts from the weights of `base`, which must be there or be trained before it.
 """
 
 import argparse
@@ -67,7 +67,7 @@ class Recipe:
 
 RECIPES = {
     "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
-    "labeler-l": Recipe("judging", 160, 4, steps=3000, rate=2e-3, base="base", scores_first=800),
+    "labeler-l": Recipe("judging", 160, 4, steps=3500, rate=2e-3, scores_first=1000, matching=300, belonging=500),
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
     "labeler-s": Recipe("judging", 80, 3, steps=1000, rate=4e-3, text_weight=0.3, scores_first=300),
     "labeler-xs": Recipe("judging", 40, 2, steps=1000, rate=6e-3, text_weight=0.3, scores_first=300),
