@@ -103,5 +103,8 @@ def test_the_policy_is_what_its_card_says_and_better_than_canned_answers() -> No
 
 
 def test_the_base_model_reads_its_world() -> None:
-    read = measure.measure_base(model_folder("base"), 2)["held-out texts: nats per token"]["value"]
-    assert read == pytest.approx(card("base")["results"]["held-out texts: nats per token"]["value"], abs=0.2)
+    (read,) = measure.measure_base(model_folder("base"), 200).values()
+    (said,) = card("base")["results"].values()
+    assert read["n"] == 4
+    # Four standard errors of a mean of four batches; an untrained model has the log of its vocabulary, 7.6.
+    assert abs(read["value"] - said["value"]) < 4 * said["sd"] / 2
