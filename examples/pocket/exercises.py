@@ -75,7 +75,7 @@ class StepBatches:
         group = rng.choice(self.groups)
         asked = rng.choice(group)
         fitting = [(step, 1) for step in rng.sample(asked.steps, rng.randint(2, 4))]
-        foreign = [(step, 0) for step in self._foreign(group, asked) if step not in asked.steps]
+        foreign = [(step, 0) for step in self._foreign(group) if step not in asked.steps]
         steps = [*fitting, *foreign[: STEPS - len(fitting)]]
         rng.shuffle(steps)
         text = some(rng, "asks", "train")[0].format(activity=asked.asked)
@@ -90,14 +90,8 @@ class StepBatches:
         ]
         return [self.model.config.bos_token_id, *encoded.input_ids], [NOWHERE, *labels]
 
-    def _foreign(self, group: tuple[Activity, ...], asked: Activity) -> list[str]:
-        """Steps of other activities: the same with another object, or any."""
+    def _foreign(self, group: tuple[Activity, ...]) -> list[str]:
+        """Steps of any activity, half of them of the same action, where those without an object fit as well."""
         rng = self.rng
-        found = []
-        for _ in range(STEPS):
-            other = rng.choice(group) if rng.random() < 0.5 else rng.choice(rng.choice(self.groups))
-            number = rng.randrange(len(other.steps))
-            # A step without an object fits whichever it is about.
-            if other.action.steps != asked.action.steps or other.steps[number] != asked.steps[number]:
-                found.append(other.steps[number])
-        return found
+        others = [rng.choice(group if rng.random() < 0.5 else rng.choice(self.groups)) for _ in range(STEPS)]
+        return [rng.choice(other.steps) for other in others]

@@ -154,6 +154,7 @@ def test_a_third_of_what_labelers_read_of_help_is_a_near_miss() -> None:
     for row in itertools.islice(labeler.near_misses("helpfulness", 0), 100):
         found = [judge(labeler.turns(row), row[f"response_{n}"]) for n in (1, 2)]
         assert [one.helpfulness for one in found] == [row["gold_1"], row["gold_2"]]
+        assert abs(row["gold_1"] - row["gold_2"]) >= 1
         seen += [any(mark.what in ("step", "harm") for mark in one.marks) for one in found]
     assert 0.4 < sum(seen) / len(seen) < 0.7
 
