@@ -100,7 +100,8 @@ class Labeled(BaseModel):
     """What every judgement by an LLM says about how it came to be (a mix-in, no record of its own).
 
     Where answers were drawn (`method` is `sampled`), `draws` is how many of them could be read, and `interval` the
-    95 % interval of the preference or score that is due to drawing.
+    95 % interval of the preference or score that is due to drawing answers; what the choice of rationales adds to it
+    is not in there.
     """
 
     method: Method

@@ -52,7 +52,7 @@ class MatchingBatches:
 class StepBatches:
     """Draws requests with steps in any order; of each token of a step is learned whether the step fits.
 
-    About half of them do; the others are of other activities, many of them the same with another object.
+    Two to four of at most seven do; of the others half are of the same action, with another object or person.
     """
 
     def __init__(self, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, seed: int) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.stats import binomtest, spearmanr
+from scipy.stats import spearmanr
 from transformers import LlamaForCausalLM
 from transformers.utils import logging
 
@@ -35,6 +35,7 @@ from rlaif.pocket.gold import asked_for, judge
 from rlaif.pocket.lexicon import ACTIONS
 from rlaif.pocket.posts import judge_summary
 from rlaif.records import Preference, Score, Turn
+from rlaif.statistics import wilson
 from tiny import device
 from writer import BaseBatches
 
@@ -126,13 +127,8 @@ def share(hits: int, n: int) -> dict[str, Any]:
     """A share with its Wilson interval, or None of no rows."""
     if not n:
         return {"value": None, "n": 0}
-    interval = binomtest(hits, n).proportion_ci(method="wilson")
-    return {
-        "value": round(hits / n, 4),
-        "low": round(float(interval.low), 4),
-        "high": round(float(interval.high), 4),
-        "n": n,
-    }
+    low, high = wilson(hits / n, n)
+    return {"value": round(hits / n, 4), "low": round(low, 4), "high": round(high, 4), "n": n}
 
 
 def mean(values: Sequence[float]) -> dict[str, Any]:

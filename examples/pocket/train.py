@@ -1,6 +1,6 @@
 """Train the bundled models of the pocket world, each with its card.
 
-    python examples/pocket/train.py --out outputs/pocket                     # all five, about 100 minutes on 2 cores
+    python examples/pocket/train.py --out outputs/pocket                     # all five, about 110 minutes on 2 cores
     python examples/pocket/train.py --out outputs/pocket labeler-xs          # one of them
     python examples/pocket/train.py --out /tmp/try --fraction 0.002 --n 20   # see whether it works
 

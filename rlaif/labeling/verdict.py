@@ -1,7 +1,7 @@
 """One verdict: from a query and the texts shown to a distribution over the offered answers.
 
 The distribution is the model's own (`exact`), or the share of answers that it gives when drawn from again and again
-(`sampled`), which any model can do.
+(`sampled`), which needs no log-probabilities.
 
 Preferences, scores and rankings are made of these. With a rationale it takes two steps (arXiv:2309.00267,
 section 3.1): the model writes a rationale, then the answer is read behind rationale and ending. Several
