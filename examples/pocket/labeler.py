@@ -34,7 +34,7 @@ RATIONALE_WEIGHT = 0.5
 RATIONALE_END = -1.0
 MARK_WEIGHT = 1.0
 SCORE_WEIGHT = 0.5
-NEAR_SHARE = 1 / 3
+NEAR_SHARE = 0.4
 NEAR_MISSES: tuple[Kind, ...] = ("full_help", "warm_help", "partial_help", "wander_off", "wander_off", "wander_off")
 # Summaries are compared fact by fact, which takes longest to learn.
 TASK_WEIGHTS = {"summarization": 1.5, "helpfulness": 1.0, "harmlessness": 1.0}

@@ -67,9 +67,9 @@ class Recipe:
 
 RECIPES = {
     "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
-    "labeler-l": Recipe("judging", 160, 4, steps=3500, rate=2e-3, scores_first=1000, matching=300, belonging=500),
+    "labeler-l": Recipe("judging", 160, 4, steps=3500, rate=2e-3, scores_first=1000, matching=250, belonging=600),
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
-    "labeler-s": Recipe("judging", 80, 3, steps=1000, rate=4e-3, text_weight=0.3, scores_first=300),
+    "labeler-s": Recipe("judging", 80, 3, steps=1200, rate=4e-3, scores_first=400, matching=250, belonging=400),
     "labeler-xs": Recipe("judging", 40, 2, steps=1000, rate=6e-3, text_weight=0.3, scores_first=300),
 }
 
@@ -117,7 +117,7 @@ def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> li
     model.to(device())
     exercises = ((recipe.matching, MatchingBatches), (recipe.belonging, StepBatches))
     for steps, exercise in ((steps, make(model, tokens, SEED)) for steps, make in exercises if steps):
-        fit(model, exercise, steps, EXERCISE_RATE, report_every, list(exercise.head.parameters()))
+        fit(model, exercise, steps, EXERCISE_RATE, report_every, list(exercise.heads.parameters()))
     encoder, beside = Encoder(tokens), list[torch.nn.Parameter]()
     match recipe.learns:
         case "texts":
