@@ -24,6 +24,7 @@ class Progress:
         """
         self._title, self._total, self._show, self._line_every_s = title, total, show, line_every_s
         self._tokens = 0
+        self._trouble = ""
         self._console = Console(stderr=True)
         self._live = self._console.is_terminal and self._show
         self._failures: Counter[str] = Counter()
@@ -80,7 +81,23 @@ class Progress:
                 flush=True,
             )
 
+    def trouble(self, text: str) -> None:
+        """Say what holds the work up; an empty text says that nothing does.
+
+        Args:
+            text: shown at once where it is new, and then as often as a line is printed.
+        """
+        now = time.monotonic()
+        is_new, self._trouble = bool(text) and not self._trouble, text
+        if self._live:
+            self._refresh()
+        elif self._show and text and (is_new or now - self._line > self._line_every_s):
+            self._line = now
+            print(f"{self._title}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
     def _notes(self) -> str:
+        if self._trouble:
+            return self._trouble
         failures = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self._failures.items()))
         return f"{self._tokens:,} tokens, {failures or 'no failures'}"
 

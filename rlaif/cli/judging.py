@@ -2,12 +2,28 @@
 
 import shlex
 import sys
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlaif.cli.options import (
+    DataFile,
+    Exemplars,
+    Format,
+    FormatName,
+    Map,
+    Model,
+    PreambleName,
+    Rationale,
+    Reading,
+    Run,
+    Thinking,
+    Words,
+    columns,
+    grouped,
+)
 from rlaif.cli.say import say
 from rlaif.errors import ConfigError
 
@@ -17,121 +33,33 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-class FormatName(StrEnum):
-    """Conventions of rows that can be read."""
-
-    auto = "auto"
-    comparisons = "comparisons"
-    hh_rlhf = "hh-rlhf"
-    trl = "trl"
-    alpaca_eval = "alpaca-eval"
-    pandalm = "pandalm"
-    samples = "samples"
-
-
-Words = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[FIELD=COLUMN]...", help="More pairs for --map.", show_default=False),
-]
-DataFile = Annotated[
-    str, typer.Argument(metavar="FILE", help="JSONL, JSON, CSV (also .gz), Parquet, or a datasets folder.")
-]
-TaskName = Annotated[str, typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")]
-ModelName = Annotated[str, typer.Option("--llm", help="provider:model, for example transformers:path/to/model.")]
-Out = Annotated[Path, typer.Option("--out", help="The run folder; run again to resume or grow.")]
-Format = Annotated[FormatName, typer.Option("--format", help="Whose convention the rows follow.")]
-Map = Annotated[
-    str | None,
-    typer.Option("--map", metavar="FIELD=COLUMN...|FILE.yaml", help="Which column holds which field."),
-]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N rows.")]
-Sample = Annotated[int | None, typer.Option("--sample", min=1, help="Take N random rows; a larger N holds a smaller.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
-Exemplars = Annotated[int, typer.Option("--exemplars", min=0, help="Worked examples in the prompt.")]
-Rationale = Annotated[bool, typer.Option("--rationale", help="Let the model think first (chain of thought).")]
-SelfConsistency = Annotated[int, typer.Option("--self-consistency", min=1, help="Average over N rationales.")]
-Temperature = Annotated[float, typer.Option("--temperature", min=0, help="Of the rationale; 0 is greedy.")]
-MaxRationale = Annotated[int, typer.Option("--max-rationale-tokens", min=1, help="The most tokens of a rationale.")]
-MaxUnread = Annotated[
-    float,
-    typer.Option("--max-unread-mass", min=0, max=1, help="More probability on no offered answer: unreadable."),
-]
-LedgerPath = Annotated[
-    Path | None,
-    typer.Option("--ledger", envvar="RLAIF_LEDGER", help="Stored answers; ledger.sqlite beside --out."),
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")]
-DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16 (local models).")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, … (local models; CUDA where there is one).")]
-BatchTokens = Annotated[int | None, typer.Option("--batch-tokens", min=1, help="The most tokens in a local batch.")]
-MethodName = Annotated[
-    str, typer.Option("--method", help="exact log-probabilities, or sampled answers (any model that can be sampled).")
-]
-Draws = Annotated[int, typer.Option("--draws", min=1, help="Sampled answers in each order, with --method sampled.")]
-PreambleName = Annotated[str, typer.Option("--preamble", help="base or detailed.")]
-OneOrder = Annotated[bool, typer.Option("--one-order", help="Ask one order only, drawn by the seed.")]
-AllowOneOrder = Annotated[bool, typer.Option("--allow-one-order", help="Keep a label whose other order failed.")]
-
-
 @app.command(
     epilog="[bold]Examples[/bold]\n\n"
     "rlaif label pairs.jsonl --task helpfulness --out outputs/pairs\n\n"
     "rlaif label test.jsonl.gz --format hh-rlhf --task harmlessness --sample 200 --out outputs/hh\n\n"
+    "rlaif label pairs.jsonl --task helpfulness --llm openai:gpt-4.1-mini --limit 200 --out outputs/try\n\n"
     "rlaif label data.csv --map query=prompt response_1=a response_2=b human_preference=label "
     "--task helpfulness --llm transformers:path/to/model --exemplars 2 --out outputs/mine"
 )
+@grouped
 def label(
-    data: DataFile,
-    task: TaskName,
-    out: Out,
-    more: Words = None,
-    llm: ModelName = "pocket:labeler-l",
+    run: Run,
+    model: Model,
+    thinking: Thinking,
+    reading: Reading,
     format: Format = FormatName.auto,
-    map: Map = None,
-    limit: Limit = None,
-    sample: Sample = None,
-    seed: Seed = 0,
     preamble: PreambleName = "detailed",
-    exemplars: Exemplars = 0,
-    rationale: Rationale = False,
-    self_consistency: SelfConsistency = 1,
-    temperature: Temperature = 0.0,
-    max_rationale_tokens: MaxRationale = 512,
-    method: MethodName = "exact",
-    draws: Draws = 16,
-    max_unread_mass: MaxUnread = 0.5,
-    one_order: OneOrder = False,
-    allow_one_order: AllowOneOrder = False,
-    ledger: LedgerPath = None,
-    strict: Strict = False,
-    dtype: DType = "float32",
-    device: Device = None,
-    batch_tokens: BatchTokens = None,
+    one_order: Annotated[bool, typer.Option("--one-order", help="Ask one order only, drawn by the seed.")] = False,
+    allow_one_order: Annotated[
+        bool, typer.Option("--allow-one-order", help="Keep a label whose other order failed.")
+    ] = False,
 ) -> None:
     """Give soft preference labels to comparisons: P(response 1 preferred), in both orders."""
     from rlaif.labeling.preference import PreferenceLabeler
 
-    settings = _settings(
-        exemplars, rationale, self_consistency, temperature, max_rationale_tokens, method, draws, max_unread_mass, seed
-    )
-    settings |= {
-        "preamble": preamble,
-        "orders": "one" if one_order else "both",
-        "allow_one_order": allow_one_order,
-    }
-    model = _open(llm, task, dtype, device, batch_tokens)
-    _judge(
-        PreferenceLabeler(task, model, **settings),
-        data,
-        out,
-        format,
-        map,
-        more,
-        limit,
-        sample,
-        ledger,
-        strict,
-    )
+    settings = asdict(thinking) | asdict(reading)
+    settings |= {"preamble": preamble, "orders": "one" if one_order else "both", "allow_one_order": allow_one_order}
+    _judge(PreferenceLabeler(run.task, model.open(run.task), **settings), run, format)
 
 
 @app.command(
@@ -139,77 +67,34 @@ def label(
     "rlaif score responses.jsonl --task helpfulness --out outputs/scores\n\n"
     "rlaif score pairs.parquet --task harmlessness --llm transformers:path/to/model --limit 100 --out outputs/try"
 )
-def score(
-    data: DataFile,
-    task: TaskName,
-    out: Out,
-    more: Words = None,
-    llm: ModelName = "pocket:labeler-l",
-    format: Format = FormatName.auto,
-    map: Map = None,
-    limit: Limit = None,
-    sample: Sample = None,
-    seed: Seed = 0,
-    exemplars: Exemplars = 0,
-    rationale: Rationale = False,
-    self_consistency: SelfConsistency = 1,
-    temperature: Temperature = 0.0,
-    max_rationale_tokens: MaxRationale = 512,
-    method: MethodName = "exact",
-    draws: Draws = 16,
-    max_unread_mass: MaxUnread = 0.5,
-    ledger: LedgerPath = None,
-    strict: Strict = False,
-    dtype: DType = "float32",
-    device: Device = None,
-    batch_tokens: BatchTokens = None,
-) -> None:
+@grouped
+def score(run: Run, model: Model, thinking: Thinking, reading: Reading, format: Format = FormatName.auto) -> None:
     """Give expected scores from 1 to 10 to responses (or to both responses of comparisons)."""
     from rlaif.labeling.score import Scorer
 
-    settings = _settings(
-        exemplars, rationale, self_consistency, temperature, max_rationale_tokens, method, draws, max_unread_mass, seed
-    )
-    model = _open(llm, task, dtype, device, batch_tokens)
-    _judge(Scorer(task, model, **settings), data, out, format, map, more, limit, sample, ledger, strict)
+    _judge(Scorer(run.task, model.open(run.task), **asdict(thinking), **asdict(reading)), run, format)
 
 
 @app.command(
     epilog="[bold]Example[/bold]\n\nrlaif rank samples.jsonl --task helpfulness --mode tournament --out outputs/ranks"
 )
+@grouped
 def rank(
-    data: DataFile,
-    task: TaskName,
-    out: Out,
-    more: Words = None,
+    run: Run,
+    model: Model,
+    reading: Reading,
     mode: Annotated[
         str, typer.Option("--mode", help="all-pairs, or tournament (fewer comparisons, no scores).")
     ] = "all-pairs",
-    llm: ModelName = "pocket:labeler-l",
-    map: Map = None,
-    limit: Limit = None,
-    sample: Sample = None,
-    seed: Seed = 0,
     preamble: PreambleName = "detailed",
     exemplars: Exemplars = 0,
     rationale: Rationale = False,
-    method: MethodName = "exact",
-    draws: Draws = 16,
-    max_unread_mass: MaxUnread = 0.5,
-    ledger: LedgerPath = None,
-    strict: Strict = False,
-    dtype: DType = "float32",
-    device: Device = None,
-    batch_tokens: BatchTokens = None,
 ) -> None:
     """Rank the 2 to 9 responses of each query (fields query, responses) by pairwise preferences."""
     from rlaif.labeling.ranking import Ranker
 
-    model = _open(llm, task, dtype, device, batch_tokens)
-    settings: dict[str, Any] = {"preamble": preamble, "exemplars": exemplars, "rationale": rationale}
-    settings |= {"method": method, "draws": draws, "max_unread_mass": max_unread_mass, "seed": seed}
-    ranker = Ranker(task, model, mode=mode, **settings)  # type: ignore[arg-type]
-    _judge(ranker, data, out, FormatName.auto, map, more, limit, sample, ledger, strict)
+    settings = asdict(reading) | {"preamble": preamble, "exemplars": exemplars, "rationale": rationale}
+    _judge(Ranker(run.task, model.open(run.task), mode=mode, **settings), run)  # type: ignore[arg-type]
 
 
 @app.command(epilog="[bold]Example[/bold]\n\nrlaif prompt harmlessness pairs.jsonl --exemplars 2 --show 3")
@@ -231,7 +116,7 @@ def prompt(
     from rlaif.stages.show import rendered_prompts
 
     asked = rendered_prompts(
-        task, data, show, as_score, format.value, _columns(map, more), preamble, exemplars, rationale
+        task, data, show, as_score, format.value, columns(map, more), preamble, exemplars, rationale
     )
     for heading, text in asked:
         say.rule(heading)
@@ -258,74 +143,20 @@ def export(
     typer.echo(f"{done.path}: {done.rows:,} rows{ties}")
 
 
-def _settings(
-    exemplars: int,
-    rationale: bool,
-    self_consistency: int,
-    temperature: float,
-    tokens: int,
-    method: str,
-    draws: int,
-    unread: float,
-    seed: int,
-) -> dict[str, Any]:
-    return {
-        "exemplars": exemplars,
-        "rationale": rationale,
-        "self_consistency": self_consistency,
-        "temperature": temperature,
-        "max_rationale_tokens": tokens,
-        "method": method,
-        "draws": draws,
-        "max_unread_mass": unread,
-        "seed": seed,
-    }
-
-
-def _open(llm: str, task: str, dtype: str, device: str | None, batch_tokens: int | None) -> Any:
-    """Open the model, after the task was found to be there: a wrong word costs no second."""
-    from rlaif.llm.open import open_llm
-    from rlaif.prompting import load_task
-
-    load_task(task)
-    return open_llm(llm, dtype=dtype, device=device, batch_tokens=batch_tokens)
-
-
-def _columns(first: str | None, more: list[str] | None) -> Any:
-    from rlaif.columns import ColumnMap
-
-    if first is None:
-        if more:
-            raise ConfigError(f"unexpected {more[0]}; pairs of field and column follow --map")
-        return None
-    return ColumnMap.from_words([first, *(more or [])])
-
-
-def _judge(
-    judge: "Judge",
-    data: str,
-    out: Path,
-    format: FormatName,
-    map: str | None,
-    more: list[str] | None,
-    limit: int | None,
-    sample: int | None,
-    ledger: Path | None,
-    strict: bool,
-) -> None:
+def _judge(judge: "Judge", run: Run, format: FormatName = FormatName.auto) -> None:
     from rlaif.stages.judge import judge_file
 
     try:
         summary = judge_file(
             judge,
-            data,
-            out,
+            run.data,
+            run.out,
             format=format.value,
-            columns=_columns(map, more),
-            limit=limit,
-            sample=sample,
-            ledger=ledger,
-            strict=strict,
+            columns=columns(run.map, run.more),
+            limit=run.limit,
+            sample=run.sample,
+            ledger=run.ledger,
+            strict=run.strict,
         )
     except KeyboardInterrupt:
         command = shlex.join(["rlaif", *sys.argv[1:]])

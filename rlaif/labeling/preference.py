@@ -93,13 +93,11 @@ class PreferenceLabeler(Prompted[PreferenceConfig]):
             "12": (item.response_1, item.response_2),
             "21": (item.response_2, item.response_1),
         }
-        fitted = fit(self.llm, self.prompter, self.config, item.query, list(texts.values()))
+        fitted = fit(self.way, item.query, list(texts.values()))
         if isinstance(fitted, NoVerdict):
             return Failure(id=item.id, failure=fitted.kind, detail=fitted.detail)
         orders: list[Order] = list(texts) if self.config.orders == "both" else [self._one_order(item.id)]
-        asked = (
-            verdict(ask, self.prompter, self.config, fitted.query, texts[order], item.id, order) for order in orders
-        )
+        asked = (verdict(ask, self.way, fitted.query, texts[order], item.id, order) for order in orders)
         outcomes = dict(zip(orders, await asyncio.gather(*asked), strict=True))
         label = self._label(outcomes, fitted)
         failed = [(order, one) for order, one in outcomes.items() if isinstance(one, NoVerdict)]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from rlaif.labeling.verdict import Fitted, VerdictConfig, check_capabilities
+from rlaif.labeling.verdict import Fitted, VerdictConfig, Way, method_for
 from rlaif.llm.base import LLM, Usage
 from rlaif.llm.open import open_llm
 from rlaif.prompting import Judgement, Preamble, Prompter, Task, load_task
@@ -23,12 +23,12 @@ class Prompted(Generic[ConfigT]):
         judgement: Judgement,
         preamble: Preamble = "detailed",
     ) -> None:
-        self.config = config
         self.task = task if isinstance(task, Task) else load_task(str(task))
         self.prompter = Prompter(self.task, judgement, preamble, config.exemplars, config.rationale)
         self.llm = open_llm(llm) if isinstance(llm, str) else llm
         self.ledger = Path(ledger) if ledger is not None else None
-        check_capabilities(self.llm, config)
+        self.config = config.model_copy(update={"method": method_for(self.llm, config)})
+        self.way = Way(self.llm, self.prompter, self.config)
 
     @property
     def identity(self) -> dict[str, Any]:

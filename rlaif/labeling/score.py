@@ -81,11 +81,11 @@ class Scorer(Prompted[ScoreConfig]):
             The score, or why there is none.
         """
         texts = (item.response,)
-        fitted = fit(self.llm, self.prompter, self.config, item.query, [texts])
+        fitted = fit(self.way, item.query, [texts])
         if isinstance(fitted, NoVerdict):
             return self._failure(item, fitted)
         index = str(item.response_index)
-        read = await verdict(ask, self.prompter, self.config, fitted.query, texts, item.id, index)
+        read = await verdict(ask, self.way, fitted.query, texts, item.id, index)
         if isinstance(read, NoVerdict):
             return self._failure(item, read)
         score = sum(value * p for value, p in enumerate(read.probabilities, 1))

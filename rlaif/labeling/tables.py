@@ -11,7 +11,7 @@ from rlaif.errors import InputError, RowError
 from rlaif.io import check_can_write, is_path, read_rows, replacing, table_kind, write_rows
 from rlaif.llm.base import LLM
 from rlaif.llm.ledger import Ledger
-from rlaif.llm.run import Ask, Runner, in_parallel
+from rlaif.llm.run import Ask, Runner, in_parallel, watching
 from rlaif.progress import Progress
 from rlaif.prompting import Prompter
 from rlaif.records import Failure, Record
@@ -141,13 +141,14 @@ async def judge_in_order(
             return columns, await labeler.judge(item, runner.ask)
 
         with Progress("judging", total) as progress:
-            async for (number, _), pair in in_parallel(enumerate(rows), one, labeler.llm.in_flight):
-                failure = pair[1].failure if isinstance(pair[1], Failure) else None
-                progress.advance(failure, runner.totals.usage.input_tokens + runner.totals.usage.output_tokens)
-                finished[number] = pair
-                while following in finished:
-                    yield finished.pop(following)
-                    following += 1
+            async with watching(labeler.llm, progress.trouble):
+                async for (number, _), pair in in_parallel(enumerate(rows), one, labeler.llm.in_flight):
+                    failure = pair[1].failure if isinstance(pair[1], Failure) else None
+                    progress.advance(failure, runner.totals.usage.input_tokens + runner.totals.usage.output_tokens)
+                    finished[number] = pair
+                    while following in finished:
+                        yield finished.pop(following)
+                        following += 1
     if ledger is not None:
         ledger.close()
 

@@ -1,7 +1,7 @@
 """One verdict: from a query and the texts shown to a distribution over the offered answers.
 
-The distribution is the model's own (`exact`), or the share of answers that it gives when drawn from again and again
-(`sampled`), which needs no log-probabilities.
+The distribution is the model's own (`exact`, or `logprobs` where it shows only its likeliest tokens), or the share of
+answers that it gives when drawn from again and again (`sampled`), which needs no log-probabilities.
 
 Preferences, scores and rankings are made of these. With a rationale it takes two steps (arXiv:2309.00267,
 section 3.1): the model writes a rationale, then the answer is read behind rationale and ending. Several
@@ -18,11 +18,12 @@ from pydantic import Field, model_validator
 from rlaif.config import Config
 from rlaif.errors import CapabilityError
 from rlaif.llm.base import LLM, Answer, Choose, Generate, NoAnswer, Request, Usage
-from rlaif.llm.reading import Reading, mean_reading, read_draws, read_exact
+from rlaif.llm.reading import Reading, mean_reading, read_draws, read_exact, read_top
 from rlaif.llm.run import Ask
 from rlaif.prompting import Prompt, Prompter
 from rlaif.records import FailureKind, Turn
 
+Method = Literal["exact", "logprobs", "sampled"]
 _VERDICT_TOKENS = 8
 
 
@@ -35,7 +36,8 @@ class VerdictConfig(Config):
         self_consistency: how many rationales are averaged; hurts in arXiv:2309.00267, table 5.
         temperature: of the rationale; 0 is greedy.
         max_rationale_tokens: arXiv:2309.00267 takes 512.
-        method: `exact` log-probabilities, or answers `sampled` at temperature 1.
+        method: `exact` log-probabilities of whole answers, `logprobs` of the likeliest tokens, or answers `sampled`
+            at temperature 1; `auto` is the first of the first two that the model has.
         draws: how many answers are sampled, behind each rationale and in each order.
         max_unread_mass: above this share of probability outside the offered answers an item is unreadable.
         seed: of everything that is drawn, together with the item's id, order and draw.
@@ -46,7 +48,7 @@ class VerdictConfig(Config):
     self_consistency: Annotated[int, Field(ge=1)] = 1
     temperature: Annotated[float, Field(ge=0)] = 0.0
     max_rationale_tokens: Annotated[int, Field(ge=1)] = 512
-    method: Literal["exact", "sampled"] = "exact"
+    method: Literal["auto", "exact", "logprobs", "sampled"] = "auto"
     draws: Annotated[int, Field(ge=1)] = 16
     max_unread_mass: Annotated[float, Field(ge=0, le=1)] = 0.5
     seed: int = 0
@@ -58,6 +60,14 @@ class VerdictConfig(Config):
         if self.self_consistency > 1 and self.temperature == 0:
             raise ValueError("self_consistency needs a temperature above 0, or all rationales are the same")
         return self
+
+
+class Way(NamedTuple):
+    """A way of asking: who is asked, in which words, and how it is read."""
+
+    llm: LLM
+    prompter: Prompter
+    config: VerdictConfig
 
 
 class Verdict(NamedTuple):
@@ -97,8 +107,8 @@ class Fitted(NamedTuple):
     dropped_tokens: int
 
 
-def check_capabilities(llm: LLM, config: VerdictConfig) -> None:
-    """See, before anything is asked, that the model can do what the config wants.
+def method_for(llm: LLM, config: VerdictConfig) -> Method:
+    """How verdicts will be read; sees, before anything is asked, that the model can do what the config wants.
 
     Args:
         llm: the model.
@@ -108,28 +118,39 @@ def check_capabilities(llm: LLM, config: VerdictConfig) -> None:
         CapabilityError: names what is missing and what would do.
     """
     able = llm.capabilities
-    if config.method == "exact" and not able.exact:
+    method = config.method
+    if method == "auto":
+        method = "exact" if able.exact or not able.top_logprobs else "logprobs"
+    if method == "exact" and not able.exact:
+        remedy = "--method logprobs" if able.top_logprobs else "--method sampled"
+        raise CapabilityError(f"{llm.name} gives no log-probabilities of whole answers; use {remedy}, or a local model")
+    if method == "logprobs" and not able.top_logprobs:
+        remedy = "--method exact" if able.exact else "--method sampled"
+        raise CapabilityError(f"{llm.name} does not show its likeliest tokens; use {remedy}")
+    if method == "sampled" and not able.draws:
         raise CapabilityError(
-            f"{llm.name} gives no log-probabilities of whole answers; use --method sampled, or a local model"
+            f"{llm.name} answers alike every time, so every draw would be the same; use --method exact"
         )
-    if config.method == "sampled" and not able.temperature:
-        raise CapabilityError(f"{llm.name} takes no temperature, so every draw would be the same; use --method exact")
-    if not able.continues:
-        raise CapabilityError(f"{llm.name} does not continue a text begun in its name; use a local model")
     if config.temperature > 0 and not able.temperature:
         raise CapabilityError(f"{llm.name} takes no temperature; leave temperature at 0, without self_consistency")
+    return method
 
 
-def request(prompt: Prompt, want: Choose | Generate, draw: int = 0) -> Request:
+def request(llm: LLM, prompt: Prompt, want: Choose | Generate, offered: Sequence[str], draw: int = 0) -> Request:
     """The request that asks a prompt.
 
     Args:
+        llm: is asked; where it cannot go on from a text, the ending is the last line of what it reads.
         prompt: what the model reads.
         want: what is asked for.
+        offered: the answers to choose from; none for a rationale.
         draw: tells repeated questions apart.
     """
-    turn = Turn(role="user", content=prompt.shared + prompt.question)
-    return Request((turn,), want, prompt.continuation, len(prompt.shared), draw)
+    content, shared = prompt.shared + prompt.question, len(prompt.shared)
+    if llm.capabilities.continues:
+        return Request((Turn(role="user", content=content),), want, prompt.continuation, shared, draw)
+    only = f"Reply with {', '.join(offered[:-1])} or {offered[-1]}, and with nothing else.\n\n" if offered else ""
+    return Request((Turn(role="user", content=f"{content}\n\n{only}{prompt.continuation}"),), want, "", shared, draw)
 
 
 def draw_seed(seed: int, item: str, order: str, draw: int) -> int:
@@ -148,25 +169,18 @@ def draw_seed(seed: int, item: str, order: str, draw: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def fit(
-    llm: LLM,
-    prompter: Prompter,
-    config: VerdictConfig,
-    query: tuple[Turn, ...],
-    shown: Sequence[tuple[str, ...]],
-) -> Fitted | NoVerdict:
+def fit(way: Way, query: tuple[Turn, ...], shown: Sequence[tuple[str, ...]]) -> Fitted | NoVerdict:
     """Drop a dialogue's oldest turns until the longest of its prompts fits the model; never the responses.
 
     Args:
-        llm: the model, which says its context and counts tokens.
-        prompter: renders.
-        config: says how much room the rationale needs.
+        way: its model says how long its context is, and counts tokens.
         query: the dialogue.
         shown: the texts of each prompt that will be asked; all are asked with the same turns.
 
     Returns:
         The fitted query, or why not even the responses alone fit.
     """
+    llm, prompter, config = way
     limit = llm.capabilities.context_tokens
     if limit is None:
         return Fitted(query, 0, 0)
@@ -177,7 +191,7 @@ def fit(
         prompts = [prompter.ask(turns, *texts) for texts in shown]
         if prompter.rationale:
             prompts = [prompter.conclude(prompt, "") for prompt in prompts]
-        counts = [llm.count_tokens(request(prompt, want)) for prompt in prompts]
+        counts = [llm.count_tokens(request(llm, prompt, want, prompter.verdicts)) for prompt in prompts]
         return max(count for count in counts if count is not None) if any(counts) else 0
 
     whole = tokens(query)
@@ -193,8 +207,7 @@ def fit(
 
 async def verdict(
     ask: Ask,
-    prompter: Prompter,
-    config: VerdictConfig,
+    way: Way,
     query: tuple[Turn, ...],
     texts: tuple[str, ...],
     item: str,
@@ -204,8 +217,7 @@ async def verdict(
 
     Args:
         ask: asks one request.
-        prompter: renders.
-        config: how to ask and read.
+        way: how to ask and read.
         query: the dialogue, already fitted.
         texts: two responses in the order shown, or the one to score.
         item: the item's id, for seeds.
@@ -214,10 +226,11 @@ async def verdict(
     Returns:
         The verdict, or why there is none.
     """
-    prompt = prompter.ask(query, *texts)
+    config = way.config
+    prompt = way.prompter.ask(query, *texts)
     outcomes = await asyncio.gather(
         *(
-            _draw(ask, prompter, config, prompt, draw_seed(config.seed, item, order, number), number)
+            _draw(ask, way, prompt, draw_seed(config.seed, item, order, number), number)
             for number in range(config.self_consistency)
         )
     )
@@ -244,22 +257,24 @@ class _Draw(NamedTuple):
     usage: Usage
 
 
-async def _draw(
-    ask: Ask, prompter: Prompter, config: VerdictConfig, prompt: Prompt, seed: int, number: int
-) -> _Draw | NoVerdict:
+async def _draw(ask: Ask, way: Way, prompt: Prompt, seed: int, number: int) -> _Draw | NoVerdict:
     """One rationale, where one is wanted, and the answer's distribution behind it."""
+    llm, prompter, config = way
     rationale, usage = None, Usage()
     if prompter.rationale:
         drawn = seed if config.temperature > 0 else None
         stop = (f"\n{prompter.ending.splitlines()[-1]}",)
         want = Generate(config.max_rationale_tokens, config.temperature, drawn, stop)
-        thought = await ask(request(prompt, want, number))
+        thought = await ask(request(llm, prompt, want, (), number))
         if isinstance(thought, NoAnswer):
             return NoVerdict(thought.kind, f"rationale: {thought.detail}", thought.text, thought.usage)
         rationale, usage = thought.text.strip(), thought.usage
         prompt = prompter.conclude(prompt, rationale)
     answers = await asyncio.gather(
-        *(ask(request(prompt, want, draw)) for draw, want in _wanted(prompter, config, seed, number))
+        *(
+            ask(request(llm, prompt, want, prompter.verdicts, draw))
+            for draw, want in _wanted(prompter, config, seed, number)
+        )
     )
     usage = sum((answer.usage for answer in answers), usage)
     answered = [answer for answer in answers if isinstance(answer, Answer)]
@@ -267,11 +282,16 @@ async def _draw(
         # A draw that was refused is one that gives no verdict, as long as there are others.
         if isinstance(answer, NoAnswer) and not (answer.kind == "refused" and answered):
             return NoVerdict(answer.kind, answer.detail, answer.text or rationale or "", usage)
-    reading = (
-        read_exact(answered[0].chains)
-        if config.method == "exact"
-        else read_draws([prompter.ending + answer.text for answer in answers], prompter.pattern, prompter.verdicts)
-    )
+    if config.method == "logprobs" and not answered[0].top:
+        return NoVerdict("unreadable", "no log-probabilities came, though they were asked for", answered[0].text, usage)
+    match config.method:
+        case "auto" | "exact":
+            reading = read_exact(answered[0].chains)
+        case "logprobs":
+            reading = read_top(answered[0].top, prompter.verdicts)
+        case "sampled":
+            texts = [prompter.ending + answer.text for answer in answers]
+            reading = read_draws(texts, prompter.pattern, prompter.verdicts)
     return _Draw(reading, rationale, answered[0].version, usage)
 
 
@@ -279,7 +299,7 @@ def _wanted(
     prompter: Prompter, config: VerdictConfig, seed: int, number: int
 ) -> Iterator[tuple[int, Choose | Generate]]:
     """What is asked for behind one rationale, with the number of the draw; more draws begin with the same."""
-    if config.method == "exact":
+    if config.method != "sampled":
         yield number, Choose(prompter.verdicts)
         return
     for draw in range(config.draws):

@@ -72,17 +72,26 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one exchange; `cached_tokens` are those of `input_tokens` that a prefix cache served."""
+    """What one exchange took.
+
+    Attributes:
+        input_tokens: read.
+        cached_tokens: those of them that a prefix cache served.
+        output_tokens: written.
+        possibly_billed: tries that may have been billed although no answer of theirs arrived.
+    """
 
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    possibly_billed: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
             self.input_tokens + other.input_tokens,
             self.cached_tokens + other.cached_tokens,
             self.output_tokens + other.output_tokens,
+            self.possibly_billed + other.possibly_billed,
         )
 
 
@@ -96,13 +105,24 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model answered: `text` to a Generate, `chains` (one per offered answer) to a Choose."""
+    """What a model answered.
+
+    Attributes:
+        version: of the model that was served.
+        usage: what it took.
+        text: to a Generate.
+        finish_reason: how the text ended.
+        chains: to a Choose, one for each offered answer, where the model is exact.
+        top: to a Choose, where the model shows only its likeliest next tokens: each text with its
+            log-probability (nats); empty where none came.
+    """
 
     version: str
     usage: Usage
     text: str = ""
     finish_reason: Literal["stop", "length"] = "stop"
     chains: tuple[Chain, ...] = ()
+    top: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +145,8 @@ class Capabilities:
     Attributes:
         exact: log-probabilities of whole offered answers (`Choose`).
         top_logprobs: how many log-probabilities it gives at a position; 0 for none.
-        temperature: whether a temperature and a seed can be set.
+        temperature: whether a temperature can be set.
+        draws: whether two answers to one request can differ, at the model's own temperature if need be.
         continues: whether it continues a text begun in its name.
         n_per_request: how many draws one request can bring.
         system_role: whether a dialogue may start with a system turn.
@@ -136,6 +157,7 @@ class Capabilities:
     exact: bool = False
     top_logprobs: int = 0
     temperature: bool = False
+    draws: bool = False
     continues: bool = False
     n_per_request: int = 1
     system_role: bool = True
@@ -159,6 +181,11 @@ class LLM(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """What a person who waits should know now, such as that the server is gone; else empty."""
         ...
 
     def count_tokens(self, request: Request) -> int | None:

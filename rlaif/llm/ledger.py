@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,14 @@ class Ledger:
 
 
 def _to_json(outcome: Outcome) -> str:
-    usage = [outcome.usage.input_tokens, outcome.usage.cached_tokens, outcome.usage.output_tokens]
-    body: dict[str, Any] = {"usage": usage}
+    body: dict[str, Any] = {"usage": astuple(outcome.usage)}
     match outcome:
         case Answer():
             body |= {"version": outcome.version, "text": outcome.text, "finish": outcome.finish_reason}
-            body["chains"] = [[chain.tokens, chain.logprob] for chain in outcome.chains]
+            if outcome.chains:
+                body["chains"] = [[chain.tokens, chain.logprob] for chain in outcome.chains]
+            if outcome.top:
+                body["top"] = outcome.top
         case NoAnswer():
             body |= {"kind": outcome.kind, "detail": outcome.detail, "text": outcome.text}
     return json.dumps(body, separators=(",", ":"))
@@ -167,5 +170,6 @@ def _from_json(text: str) -> Outcome:
     usage = Usage(*body["usage"])
     if "kind" in body:
         return NoAnswer(body["kind"], body["detail"], body["text"], usage)
-    chains = tuple(Chain(tuple(tokens), logprob) for tokens, logprob in body["chains"])
-    return Answer(body["version"], usage, body["text"], body["finish"], chains)
+    chains = tuple(Chain(tuple(tokens), logprob) for tokens, logprob in body.get("chains", ()))
+    top = tuple((text, logprob) for text, logprob in body.get("top", ()))
+    return Answer(body["version"], usage, body["text"], body["finish"], chains, top)

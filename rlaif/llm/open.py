@@ -1,18 +1,32 @@
 """From `provider:model` to a model. No provider's library is imported before its model is asked for."""
 
-from typing import cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from rlaif.errors import ConfigError, MissingExtraError, ModelError, did_you_mean
 from rlaif.llm.base import LLM, DType
 
+if TYPE_CHECKING:
+    from rlaif.llm.remote import Limits
+
 _PROVIDERS = {
     "pocket": "a bundled tiny model, such as pocket:labeler-l",
+    "openai": "openai:gpt-4.1-mini, or any model of a server that speaks its protocol, by base_url",
     "transformers": "a model folder or hub id, such as transformers:path/to/model",
     "scripted": "scripted:hashed, a double that knows nothing, for dry runs",
 }
 
 
-def open_llm(spec: str, *, dtype: str = "float32", device: str | None = None, batch_tokens: int | None = None) -> LLM:
+def open_llm(
+    spec: str,
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    batch_tokens: int | None = None,
+    base_url: str | None = None,
+    endpoint: str | None = None,
+    key_variable: str | None = None,
+    limits: "Limits | None" = None,
+) -> LLM:
     """Open a model by name.
 
     Args:
@@ -20,12 +34,17 @@ def open_llm(spec: str, *, dtype: str = "float32", device: str | None = None, ba
         dtype: `float32`, `bfloat16` or `float16`; local models only.
         device: `cpu`, `cuda`, …; local models only; CUDA where there is one if None.
         batch_tokens: see `TransformersLLM`.
+        base_url: another server of the provider's protocol.
+        endpoint: `chat` or `completions`; as the catalog or the server says if None.
+        key_variable: the environment variable that holds the key for `base_url`.
+        limits: how hard a service is asked.
 
     Returns:
         The model; a local one is loaded when first asked.
 
     Raises:
         ModelError: no such provider or model.
+        ServiceError: a server does not answer.
         MissingExtraError: the provider's library is not installed.
     """
     provider, colon, model = spec.partition(":")
@@ -35,6 +54,14 @@ def open_llm(spec: str, *, dtype: str = "float32", device: str | None = None, ba
         raise ModelError(f"{spec} names no model{hint} (write {known})")
     if dtype not in get_args(DType):
         raise ConfigError(f"dtype is {dtype!r}; known are {', '.join(get_args(DType))}")
+    if provider == "openai":
+        from rlaif.llm.openai import open_openai
+
+        if endpoint not in (None, "chat", "completions"):
+            raise ConfigError(f"endpoint is {endpoint!r}; known are chat and completions")
+        return open_openai(model, base_url, cast(Any, endpoint), key_variable, limits)
+    if base_url or endpoint or key_variable:
+        raise ConfigError(f"{spec} is not behind a server; base_url, endpoint and key_variable are for openai:")
     if provider == "scripted":
         from rlaif.llm.scripted import ScriptedLLM, hashed
 

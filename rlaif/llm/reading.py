@@ -57,6 +57,26 @@ def _is_start(start: tuple[int, ...], whole: tuple[int, ...]) -> bool:
     return len(start) < len(whole) and whole[: len(start)] == start
 
 
+def read_top(top: Sequence[tuple[str, float]], answers: Sequence[str]) -> Reading:
+    """Read the likeliest next tokens, where each offered answer is one token.
+
+    Args:
+        top: tokens as text, with log-probabilities (nats).
+        answers: those offered.
+
+    Returns:
+        For each answer the sum over its tokens, which may differ in case and in the space around them. What is not
+        among the likeliest is unread.
+    """
+    found = dict.fromkeys((answer.casefold() for answer in answers), 0.0)
+    for token, logprob in top:
+        meant = token.strip().casefold()
+        if meant in found:
+            found[meant] += math.exp(logprob)
+    probabilities = tuple(min(1.0, found[answer.casefold()]) for answer in answers)
+    return Reading(probabilities, min(1.0, max(0.0, 1.0 - math.fsum(probabilities))))
+
+
 def read_draws(texts: Sequence[str], pattern: re.Pattern[str], answers: Sequence[str]) -> Reading:
     """Read answers that were drawn from a model.
 

@@ -5,6 +5,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -26,7 +27,7 @@ class Ask(Protocol):
 
 @dataclass(slots=True)
 class Totals:
-    """What a runner did: requests the model answered now, those found in the ledger, and tokens asked for now."""
+    """What a runner did: requests the model answered now, those found in the ledger, and what was used now."""
 
     asked: int = 0
     from_ledger: int = 0
@@ -136,6 +137,28 @@ class Runner:
     @staticmethod
     def _raise(task: asyncio.Task[None]) -> None:
         raise task.exception() or RuntimeError("the model's stream has ended")
+
+
+@asynccontextmanager
+async def watching(llm: LLM, say: Callable[[str], None], every_s: float = 1.0) -> AsyncIterator[None]:
+    """Pass on a model's trouble for as long as the block runs.
+
+    Args:
+        llm: the model.
+        say: told what holds it up, or an empty text, again and again.
+        every_s: how often.
+    """
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            say(llm.trouble)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 async def in_parallel(

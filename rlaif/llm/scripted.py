@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 import math
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from rlaif.llm.base import Answer, Capabilities, Chain, Choose, Generate, NoAnswer, Outcome, Request, Usage
+from rlaif.llm.stream import each
 
 Script = Callable[[Request], "Mapping[str, float] | str | NoAnswer"]
 
@@ -34,9 +35,9 @@ class ScriptedLLM:
         """
         self._script, self._latency_s = script, latency_s
         self.name = name
-        self.in_flight = 256
+        self.in_flight, self.trouble = 256, ""
         self.identity: Mapping[str, Any] = {"provider": "scripted", "script": name}
-        self._capabilities = capabilities or Capabilities(exact=True, temperature=True, continues=True)
+        self._capabilities = capabilities or Capabilities(exact=True, temperature=True, draws=True, continues=True)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -57,32 +58,13 @@ class ScriptedLLM:
             async for key, request in requests:
                 yield key, self._outcome(request)
             return
-        done: asyncio.Queue[asyncio.Task[tuple[str, Outcome] | None]] = asyncio.Queue()
-        running: set[asyncio.Task[tuple[str, Outcome] | None]] = set()
 
-        def start(work: Coroutine[Any, Any, tuple[str, Outcome] | None]) -> None:
-            task = asyncio.create_task(work)
-            running.add(task)
-            task.add_done_callback(done.put_nowait)
-
-        async def later(key: str, request: Request) -> tuple[str, Outcome]:
+        async def later(request: Request) -> Outcome:
             await asyncio.sleep(self._latency_s)
-            return key, self._outcome(request)
+            return self._outcome(request)
 
-        async def collect() -> None:
-            async for key, request in requests:
-                start(later(key, request))
-
-        start(collect())
-        try:
-            while running:
-                task = await done.get()
-                running.discard(task)
-                if (pair := task.result()) is not None:
-                    yield pair
-        finally:
-            for task in running:
-                task.cancel()
+        async for pair in each(requests, later):
+            yield pair
 
     def _outcome(self, request: Request) -> Outcome:
         scripted = self._script(request)

@@ -71,7 +71,7 @@ class TransformersLLM:
         """
         generation.check_folder(folder)
         self.name = name or f"transformers:{folder}"
-        self.in_flight = 256
+        self.in_flight, self.trouble = 256, ""
         self._folder, self._dtype = folder, dtype
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._batch_tokens = batch_tokens or (16_384 if self._device == "cpu" else 131_072)
@@ -89,7 +89,7 @@ class TransformersLLM:
     @property
     def capabilities(self) -> Capabilities:
         """A local model shows all its log-probabilities and continues any text."""
-        return Capabilities(exact=True, temperature=True, continues=True, context_tokens=self._context)
+        return Capabilities(exact=True, temperature=True, draws=True, continues=True, context_tokens=self._context)
 
     @cached_property
     def _local(self) -> LocalModel:

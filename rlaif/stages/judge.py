@@ -19,7 +19,7 @@ from rlaif.labeling.ranking import Ranker
 from rlaif.labeling.score import Scorer
 from rlaif.labeling.tables import outside_loop, warn_of_foreign_prompts
 from rlaif.llm.ledger import Ledger
-from rlaif.llm.run import Runner, Totals, in_parallel
+from rlaif.llm.run import Runner, Totals, in_parallel, watching
 from rlaif.progress import Progress
 from rlaif.records import Failure, Record
 from rlaif.stages.run_folder import Index, Item, RunFolder, Selection
@@ -196,13 +196,14 @@ class _Run:
                 return await self._judge.judge(self._parse(item.json), runner.ask)  # type: ignore[arg-type]
 
             with Progress(llm.name, todo, self._progress) as progress:
-                async for item, result in in_parallel(self._folder.unfinished(), one, llm.in_flight):
-                    self._pending.append((item, result))
-                    if len(self._pending) >= _STORE_EVERY or time.monotonic() - self._stored_at > _STORE_EVERY_S:
-                        self._store()
-                    failure = result.failure if isinstance(result, Failure) else None
-                    usage = runner.totals.usage
-                    progress.advance(failure, usage.input_tokens + usage.output_tokens)
+                async with watching(llm, progress.trouble):
+                    async for item, result in in_parallel(self._folder.unfinished(), one, llm.in_flight):
+                        self._pending.append((item, result))
+                        if len(self._pending) >= _STORE_EVERY or time.monotonic() - self._stored_at > _STORE_EVERY_S:
+                            self._store()
+                        failure = result.failure if isinstance(result, Failure) else None
+                        usage = runner.totals.usage
+                        progress.advance(failure, usage.input_tokens + usage.output_tokens)
 
     def _store(self) -> None:
         pending, self._pending = self._pending, []

@@ -133,8 +133,10 @@ def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> Non
 
 def test_what_a_model_lacks_is_said_before_it_is_asked() -> None:
     for able, settings, message in [
-        (Capabilities(), {}, "gives no log-probabilities of whole answers"),
-        (Capabilities(exact=True), {}, "does not continue a text begun in its name"),
+        (Capabilities(), {}, "gives no log-probabilities of whole answers; use --method sampled"),
+        (Capabilities(top_logprobs=5), {"method": "exact"}, "whole answers; use --method logprobs"),
+        (Capabilities(exact=True), {"method": "logprobs"}, "does not show its likeliest tokens; use --method exact"),
+        (Capabilities(draws=True), {"method": "logprobs"}, "does not show its likeliest tokens; use --method sampled"),
         (Capabilities(exact=True, continues=True), {"rationale": True, "temperature": 0.5}, "takes no temperature"),
     ]:
         with pytest.raises(CapabilityError, match=message):

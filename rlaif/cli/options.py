@@ -1,0 +1,216 @@
+"""Options that several commands take, in groups: a command names a group once and receives it filled."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from rlaif.errors import ConfigError
+
+_KIND, _EMPTY = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Spread a command's dataclass parameters into options, one for each field.
+
+    Args:
+        command: some of its parameters are annotated with dataclasses of Typer options.
+
+    Returns:
+        What Typer takes for a command with all these options.
+    """
+    flat: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if is_dataclass(parameter.annotation):
+            groups[parameter.name] = parameter.annotation
+            hints = get_type_hints(parameter.annotation, include_extras=True)
+            flat += [
+                inspect.Parameter(
+                    one.name,
+                    _KIND,
+                    default=_EMPTY if one.default is MISSING else one.default,
+                    annotation=hints[one.name],
+                )
+                for one in fields(parameter.annotation)
+            ]
+        else:
+            flat.append(parameter.replace(kind=_KIND))
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{one.name: given.pop(one.name) for one in fields(group)})
+        command(**given)
+
+    run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    return run
+
+
+class FormatName(StrEnum):
+    """Conventions of rows that can be read."""
+
+    auto = "auto"
+    comparisons = "comparisons"
+    hh_rlhf = "hh-rlhf"
+    trl = "trl"
+    alpaca_eval = "alpaca-eval"
+    pandalm = "pandalm"
+    samples = "samples"
+
+
+def _panel(name: str, *flags: str, **about: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel=name, **about)
+
+
+DataFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="JSONL, JSON, CSV (also .gz), Parquet, or a datasets folder.")
+]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FIELD=COLUMN]...", help="More pairs for --map.", show_default=False),
+]
+Format = Annotated[FormatName, typer.Option("--format", help="Whose convention the rows follow.")]
+Map = Annotated[
+    str | None,
+    typer.Option("--map", metavar="FIELD=COLUMN...|FILE.yaml", help="Which column holds which field."),
+]
+Exemplars = Annotated[int, typer.Option("--exemplars", min=0, help="Worked examples in the prompt.")]
+Rationale = Annotated[bool, typer.Option("--rationale", help="Let the model think first (chain of thought).")]
+PreambleName = Annotated[str, typer.Option("--preamble", help="base or detailed.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is judged, and where it goes."""
+
+    data: DataFile
+    task: Annotated[str, typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")]
+    out: Annotated[Path, typer.Option("--out", help="The run folder; run again to resume or grow.")]
+    more: Words = None
+    map: Map = None
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N rows.")] = None
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, help="Take N random rows; a larger N holds a smaller.")
+    ] = None
+    ledger: Annotated[
+        Path | None,
+        typer.Option("--ledger", envvar="RLAIF_LEDGER", help="Stored answers; ledger.sqlite beside --out."),
+    ] = None
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How verdicts are read; the names are those of the settings."""
+
+    method: Annotated[
+        str,
+        _panel(
+            "Verdicts",
+            "--method",
+            help="exact (log-probabilities of whole answers), logprobs (of the likeliest tokens), or sampled answers "
+            "(any model that can be sampled); auto is the first of the first two that the model has.",
+        ),
+    ] = "auto"
+    draws: Annotated[
+        int, _panel("Verdicts", "--draws", min=1, help="Sampled answers in each order, with --method sampled.")
+    ] = 16
+    max_unread_mass: Annotated[
+        float,
+        _panel("Verdicts", "--max-unread-mass", min=0, max=1, help="More on no offered answer: unreadable."),
+    ] = 0.5
+    seed: Annotated[int, _panel("Verdicts", "--seed", help="Of everything that is drawn.")] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """The rationale before a verdict; the names are those of the settings."""
+
+    exemplars: Exemplars = 0
+    rationale: Rationale = False
+    self_consistency: Annotated[int, typer.Option("--self-consistency", min=1, help="Average over N rationales.")] = 1
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="Of the rationale; 0 is greedy.")] = 0.0
+    max_rationale_tokens: Annotated[
+        int, typer.Option("--max-rationale-tokens", min=1, help="The most tokens of a rationale.")
+    ] = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Who judges, and how hard it is asked."""
+
+    llm: Annotated[
+        str, _panel("Model", "--llm", help="provider:model, such as openai:gpt-4.1-mini; `rlaif models` lists them.")
+    ] = "pocket:labeler-l"
+    dtype: Annotated[str, _panel("Model", "--dtype", help="float32, bfloat16 or float16 (local models).")] = "float32"
+    device: Annotated[
+        str | None, _panel("Model", "--device", help="cpu, cuda, … (local models; CUDA where there is one).")
+    ] = None
+    batch_tokens: Annotated[
+        int | None, _panel("Model", "--batch-tokens", min=1, help="The most tokens in a local batch.")
+    ] = None
+    base_url: Annotated[
+        str | None,
+        _panel("Model", "--base-url", help="Another server of the same protocol, such as http://127.0.0.1:8000/v1."),
+    ] = None
+    endpoint: Annotated[
+        str | None, _panel("Model", "--endpoint", help="chat or completions, where the server's answer is not right.")
+    ] = None
+    key_variable: Annotated[
+        str | None,
+        _panel("Model", "--key-variable", help="The environment variable that holds the key for --base-url."),
+    ] = None
+    concurrency: Annotated[
+        int, _panel("Service", "--concurrency", min=1, help="The most requests under way; fewer under pressure.")
+    ] = 64
+    rpm: Annotated[int | None, _panel("Service", "--rpm", min=1, help="The most requests a minute.")] = None
+    tpm: Annotated[int | None, _panel("Service", "--tpm", min=1, help="The most tokens a minute.")] = None
+    timeout_s: Annotated[float, _panel("Service", "--timeout-s", min=0.001, help="Of one request.")] = 120.0
+    retries: Annotated[int, _panel("Service", "--retries", min=0, help="Of one request; an outage is apart.")] = 8
+    outage_patience_s: Annotated[
+        float, _panel("Service", "--outage-patience-s", min=0, help="How long a server that is gone is waited for.")
+    ] = 900.0
+
+    def open(self, task: str) -> Any:
+        """Open the model, after the task was found to be there: a wrong word costs no second."""
+        from rlaif.llm.open import open_llm
+        from rlaif.llm.remote import Limits
+        from rlaif.prompting import load_task
+
+        load_task(task)
+        limits = Limits(
+            concurrency=self.concurrency,
+            requests_per_minute=self.rpm,
+            tokens_per_minute=self.tpm,
+            timeout_s=self.timeout_s,
+            retries=self.retries,
+            outage_patience_s=self.outage_patience_s,
+        )
+        return open_llm(
+            self.llm,
+            dtype=self.dtype,
+            device=self.device,
+            batch_tokens=self.batch_tokens,
+            base_url=self.base_url,
+            endpoint=self.endpoint,
+            key_variable=self.key_variable,
+            limits=limits,
+        )
+
+
+def columns(first: str | None, more: list[str] | None) -> Any:
+    """The column map that `--map` and the words behind it describe; None without."""
+    from rlaif.columns import ColumnMap
+
+    if first is None:
+        if more:
+            raise ConfigError(f"unexpected {more[0]}; pairs of field and column follow --map")
+        return None
+    return ColumnMap.from_words([first, *(more or [])])

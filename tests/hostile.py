@@ -1,0 +1,199 @@
+"""A server that speaks OpenAI's protocol over real sockets, and does everything wrong that servers do.
+
+What it answers is a function of the request alone, so that any two runs can be compared; what goes wrong is drawn.
+It counts what it delivered whole, which a client's own account must equal.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+import random
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+
+TRANSIENT = ("429", "429-after", "500", "529", "reset", "hang", "truncated", "cut", "empty", "html")
+"""Faults after which the same request may be answered."""
+FINAL = ("null-logprobs", "off-menu", "filtered")
+"""Answers that arrive whole and hold no verdict."""
+HANG_S = 30.0
+
+
+class HostileServer:
+    """Runs in a thread of its own while the block lasts."""
+
+    def __init__(
+        self,
+        share: float = 0.0,
+        kinds: Sequence[str] = TRANSIENT,
+        latency_s: float = 0.0,
+        seed: int = 0,
+        most: int | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            share: of the requests that meet a fault.
+            kinds: of faults, equally often.
+            latency_s: of an answer.
+            seed: of what goes wrong.
+            most: requests at once; more are answered with 429.
+        """
+        self.share, self.kinds, self.latency_s, self.most = share, kinds, latency_s, most
+        self.is_down = False
+        self.asked: Counter[str] = Counter()
+        self.delivered: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.input_tokens = self.output_tokens = self.under_way = self.peak = 0
+        self.headers: list[Mapping[str, str]] = []
+        self.bodies: list[dict[str, Any]] = []
+        self._random = random.Random(seed)
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def __enter__(self) -> "HostileServer":
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+
+        async def start() -> web.AppRunner:
+            app = web.Application(client_max_size=2**26)
+            app.router.add_get("/v1/models", self._models)
+            app.router.add_post("/v1/chat/completions", self._answer)
+            app.router.add_post("/v1/completions", self._answer)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+            await site.start()
+            self.port = runner.addresses[0][1]
+            return runner
+
+        runner = self._loop.run_until_complete(start())
+        self._ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.close()
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "judge", "object": "model", "owned_by": "me"}]})
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        body = json.loads(raw)
+        name = hashlib.sha256(raw).hexdigest()
+        self.asked[name] += 1
+        self.headers.append(dict(request.headers))
+        self.bodies.append(body)
+        self.under_way += 1
+        self.peak = max(self.peak, self.under_way)
+        try:
+            fault = self._fault(name)
+            if fault:
+                self.faults[fault] += 1
+            return await self._reply(request, body, name, fault)
+        finally:
+            self.under_way -= 1
+
+    def _fault(self, name: str) -> str:
+        if self.is_down:
+            return "500"
+        if self.most is not None and self.under_way > self.most:
+            return "429"
+        if self._random.random() >= self.share:
+            return ""
+        return self._random.choice(self.kinds)
+
+    async def _reply(self, request: web.Request, body: dict[str, Any], name: str, fault: str) -> web.StreamResponse:
+        match fault:
+            case "429" | "500" | "529":
+                return web.json_response({"error": {"message": "too much"}}, status=int(fault))
+            case "429-after":
+                error = {"error": {"message": "too much", "code": "rate_limit_exceeded"}}
+                return web.json_response(error, status=429, headers={"Retry-After-Ms": "30"})
+            case "quota":
+                error = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
+                return web.json_response(error, status=429)
+            case "bad" | "unauthorised":
+                status = 400 if fault == "bad" else 401
+                key = request.headers.get("Authorization", "")
+                return web.json_response({"error": {"message": f"wrong: {key}"}}, status=status)
+            case "reset":
+                assert request.transport is not None
+                request.transport.abort()
+                return web.Response()
+            case "html":
+                return web.Response(text="<html><body>Down for maintenance</body></html>", content_type="text/html")
+            case "hang":
+                await asyncio.sleep(HANG_S)
+        await asyncio.sleep(self.latency_s * (5 if fault == "slow" else 1))
+        content = completion(body, fault)
+        whole = json.dumps(content).encode()
+        if fault == "truncated":
+            return web.Response(body=whole[: len(whole) // 2], content_type="application/json")
+        if fault == "cut":
+            response = web.StreamResponse(headers={"Content-Length": str(len(whole))})
+            await response.prepare(request)
+            await response.write(whole[: len(whole) // 2])
+            assert request.transport is not None
+            request.transport.abort()
+            return response
+        if fault != "hang":
+            self.input_tokens += content["usage"]["prompt_tokens"]
+            self.output_tokens += content["usage"]["completion_tokens"]
+            # Without a choice there is no answer, though it has its price.
+            self.delivered[name] += fault != "empty"
+        return web.Response(body=whole, content_type="application/json")
+
+
+def probability(body: Mapping[str, Any]) -> float:
+    """P("1") for a request: a hash of what it asks, in [.05, .8]; .1 more is on " 1"."""
+    text = body.get("prompt") or body["messages"][-1]["content"]
+    return 0.05 + 0.75 * int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
+
+
+def completion(body: Mapping[str, Any], fault: str = "") -> dict[str, Any]:
+    """The response's body."""
+    first = probability(body)
+    likely = {"1": first, " 1": 0.1, "2": 0.85 - first, "The": 0.05}
+    if fault == "off-menu":
+        likely = {"The": 0.6, "I": 0.3, "1": 0.02, "2": 0.01}
+    text = random.Random(body.get("seed")).choices(list(likely), list(likely.values()))[0]
+    top = [
+        {"token": token, "logprob": math.log(share), "bytes": list(token.encode())} for token, share in likely.items()
+    ]
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "content_filter" if fault == "filtered" else "length"}
+    wants = bool(body.get("logprobs")) and fault != "null-logprobs"
+    if "prompt" in body:
+        shown = {one["token"]: one["logprob"] for one in top}
+        choice |= {"text": text, "logprobs": {"top_logprobs": [shown]} if wants else None}
+    else:
+        choice |= {"message": {"role": "assistant", "content": text, "refusal": None}}
+        choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]} if wants else None
+    words = len(json.dumps(body.get("messages") or body.get("prompt")).split())
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "model": "judge-1",
+        "choices": [] if fault == "empty" else [choice],
+        "usage": {"prompt_tokens": words, "completion_tokens": 1, "total_tokens": words + 1},
+    }
