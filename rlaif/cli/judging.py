@@ -157,6 +157,7 @@ def _judge(judge: "Judge", run: Run, format: FormatName = FormatName.auto) -> No
             sample=run.sample,
             ledger=run.ledger,
             strict=run.strict,
+            retry_failures=run.kinds_to_retry,
         )
     except KeyboardInterrupt:
         command = shlex.join(["rlaif", *sys.argv[1:]])

@@ -6,11 +6,11 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from rlaif.errors import ConfigError
+from rlaif.errors import ConfigError, did_you_mean
 
 _KIND, _EMPTY = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
 
@@ -103,7 +103,25 @@ class Run:
         Path | None,
         typer.Option("--ledger", envvar="RLAIF_LEDGER", help="Stored answers; ledger.sqlite beside --out."),
     ] = None
+    retry_failures: Annotated[
+        str | None,
+        typer.Option("--retry-failures", metavar="all|KIND,...", help="Ask only for what failed, such as refused."),
+    ] = None
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")] = False
+
+    @property
+    def kinds_to_retry(self) -> tuple[Any, ...] | None:
+        """The kinds of failures that `--retry-failures` names; None without it."""
+        from rlaif.records import FailureKind
+
+        known = tuple(kind for kind in get_args(FailureKind) if kind != "rejected")
+        if self.retry_failures is None or self.retry_failures == "all":
+            return None if self.retry_failures is None else known
+        kinds = tuple(kind.strip() for kind in self.retry_failures.split(","))
+        for kind in kinds:
+            if kind not in known:
+                raise ConfigError(f"--retry-failures {kind}: no such kind{did_you_mean(kind, known)}")
+        return kinds
 
 
 @dataclass(frozen=True, slots=True)

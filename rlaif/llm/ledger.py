@@ -105,12 +105,13 @@ class Ledger:
             ).fetchone()
         return None if row is None else _from_json(row[0])
 
-    def put(self, llm: str, outcomes: Iterable[tuple[str, Outcome]]) -> None:
-        """Store outcomes in one transaction; a key that is there already keeps its first outcome.
+    def put(self, llm: str, outcomes: Iterable[tuple[str, Outcome]], replace: bool = False) -> None:
+        """Store outcomes in one transaction.
 
         Args:
             llm: the model's name, for `info`.
             outcomes: keys and final outcomes.
+            replace: whether a key that is there already takes the new outcome; else it keeps its first.
 
         Raises:
             StorageError: the disk is full; nothing of this call is stored, everything earlier is.
@@ -118,7 +119,8 @@ class Ledger:
         now = time.time()
         rows = [(bytes.fromhex(key), llm, now, _to_json(outcome)) for key, outcome in outcomes]
         with storing(self.path), transaction(self._connection):
-            self._connection.executemany("INSERT OR IGNORE INTO exchanges VALUES (?, ?, ?, ?)", rows)
+            instead = "REPLACE" if replace else "IGNORE"
+            self._connection.executemany(f"INSERT OR {instead} INTO exchanges VALUES (?, ?, ?, ?)", rows)
 
     def info(self) -> list[tuple[str, int, int, float, float]]:
         """Per model: name, exchanges, bytes of outcomes, first and last time stored (Unix seconds)."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, TypeVar
 
-from rlaif.llm.base import LLM, NoAnswer, Outcome, Request, Usage
+from rlaif.llm.base import LLM, Choose, NoAnswer, Outcome, Request, Usage
 from rlaif.llm.ledger import Ledger
 
 ItemT = TypeVar("ItemT")
@@ -40,14 +40,16 @@ class Runner:
     Use as an async context manager. The same request asked twice at once is sent once.
     """
 
-    def __init__(self, llm: LLM, ledger: Ledger | None = None) -> None:
+    def __init__(self, llm: LLM, ledger: Ledger | None = None, ask_failed_again: bool = False) -> None:
         """Prepare; nothing is asked yet.
 
         Args:
             llm: the model.
             ledger: where outcomes are kept; None keeps none.
+            ask_failed_again: ask again what the ledger says was refused or came without what was asked for.
         """
         self.llm = llm
+        self._ask_failed_again = ask_failed_again
         self.totals = Totals()
         self._ledger = ledger
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
@@ -88,7 +90,7 @@ class Runner:
         future = self._waiting.get(key)
         if future is None:
             stored = self._ledger.get(key) if self._ledger is not None else None
-            if stored is not None:
+            if stored is not None and not (self._ask_failed_again and _holds_nothing(stored, request)):
                 self.totals.from_ledger += 1
                 return stored
             future = self._waiting[key] = asyncio.get_running_loop().create_future()
@@ -116,7 +118,7 @@ class Runner:
                 if not (isinstance(outcome, NoAnswer) and outcome.kind == "unavailable")
             ]
             if self._ledger is not None and final:
-                self._ledger.put(self.llm.name, final)
+                self._ledger.put(self.llm.name, final, replace=self._ask_failed_again)
             for key, outcome in arrived:
                 self.totals.asked += 1
                 self.totals.usage += outcome.usage
@@ -159,6 +161,13 @@ async def watching(llm: LLM, say: Callable[[str], None], every_s: float = 1.0) -
         yield
     finally:
         task.cancel()
+
+
+def _holds_nothing(outcome: Outcome, request: Request) -> bool:
+    """Whether an outcome is no answer, or one without the log-probabilities that were asked for."""
+    if isinstance(outcome, NoAnswer):
+        return True
+    return isinstance(request.want, Choose) and not outcome.chains and not outcome.top
 
 
 async def in_parallel(

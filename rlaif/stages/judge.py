@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from rlaif.labeling.tables import outside_loop, warn_of_foreign_prompts
 from rlaif.llm.ledger import Ledger
 from rlaif.llm.run import Runner, Totals, in_parallel, watching
 from rlaif.progress import Progress
-from rlaif.records import Failure, Record
+from rlaif.records import Failure, FailureKind, Record
 from rlaif.stages.run_folder import Index, Item, RunFolder, Selection
 
 Judge = PreferenceLabeler | Scorer | Ranker
@@ -66,6 +66,7 @@ def judge_file(
     sample: int | None = None,
     ledger: Path | None = None,
     strict: bool = False,
+    retry_failures: Collection[FailureKind] | None = None,
     progress: bool = True,
 ) -> Summary:
     """Judge every item of a file or table and write a run folder.
@@ -82,6 +83,7 @@ def judge_file(
         sample: take only so many, drawn by the judge's seed and the rows' ids.
         ledger: where answers are kept; `ledger.sqlite` beside the run folder if None.
         strict: stop at the first row that cannot be used.
+        retry_failures: judge only items that failed in these ways, and ask again what was refused.
         progress: show it on standard error.
 
     Returns:
@@ -115,7 +117,7 @@ def judge_file(
         try:
             index = folder.read_in(rows, judge, Selection(limit, sample, seed), strict)
             folder.write_config(operation)
-            run = _Run(folder, judge, Ledger(ledger_path), index, progress)
+            run = _Run(folder, judge, Ledger(ledger_path), index, retry_failures, progress)
             facts = {"stage": stage, "data": name, "data_sha256": _file_hash(data), "seed": seed}
             return run.finish(facts, out / f"{_FILES[stage]}.jsonl")
         finally:
@@ -145,8 +147,16 @@ def _rows(
 class _Run:
     """The middle of a run: what is between an indexed folder and its written files."""
 
-    def __init__(self, folder: RunFolder, judge: Judge, ledger: Ledger, index: Index, progress: bool) -> None:
-        self._folder, self._judge, self._ledger = folder, judge, ledger
+    def __init__(
+        self,
+        folder: RunFolder,
+        judge: Judge,
+        ledger: Ledger,
+        index: Index,
+        retry: Collection[FailureKind] | None,
+        progress: bool,
+    ) -> None:
+        self._folder, self._judge, self._ledger, self._retry = folder, judge, ledger, retry
         self._index, self._progress = index, progress
         self._parse: Callable[[str], Record] = judge.item.model_validate_json
         self._pending: list[tuple[Item, Record]] = []
@@ -186,18 +196,16 @@ class _Run:
         return Summary(self._folder.path, records, count, failures, self._index, self.totals, seconds, status)
 
     async def _judge_all(self) -> None:
-        index = self._index
-        todo = index.selected - index.done_before - index.rejected
-        llm = self._judge.llm
-        async with Runner(llm, self._ledger) as runner:
+        llm, retry = self._judge.llm, self._retry
+        async with Runner(llm, self._ledger, ask_failed_again=retry is not None) as runner:
             self.totals = runner.totals
 
             async def one(item: Item) -> Record:
                 return await self._judge.judge(self._parse(item.json), runner.ask)  # type: ignore[arg-type]
 
-            with Progress(llm.name, todo, self._progress) as progress:
+            with Progress(llm.name, self._folder.count_unfinished(retry), self._progress) as progress:
                 async with watching(llm, progress.trouble):
-                    async for item, result in in_parallel(self._folder.unfinished(), one, llm.in_flight):
+                    async for item, result in in_parallel(self._folder.unfinished(retry), one, llm.in_flight):
                         self._pending.append((item, result))
                         if len(self._pending) >= _STORE_EVERY or time.monotonic() - self._stored_at > _STORE_EVERY_S:
                             self._store()

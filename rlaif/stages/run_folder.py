@@ -17,7 +17,7 @@ import json
 import sqlite3
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ from rlaif.errors import InputError, RowError, RunFolderError
 from rlaif.io import replacing, write_lines, writing
 from rlaif.labeling.tables import Labeler, rejected
 from rlaif.llm.ledger import connect, storing, transaction
-from rlaif.records import Failure, Record
+from rlaif.records import Failure, FailureKind, Record
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
@@ -198,20 +198,31 @@ class RunFolder:
             elif item is not None:
                 taken.accept(position, place, item)
 
-    def unfinished(self) -> Iterator[Item]:
-        """Items without a record, in input order, as they stand when they are reached."""
-        position = -1
+    def unfinished(self, failed: Collection[FailureKind] | None = None) -> Iterator[Item]:
+        """Items without a record, in input order, as they stand when they are reached.
+
+        Args:
+            failed: only those that failed in one of these ways.
+        """
+        position, (wanted, kinds) = -1, _only(failed)
         while True:
             with storing(self.path / "work.sqlite"):
                 page = self._work.execute(
-                    "SELECT position, key, item FROM items WHERE pass = ? AND position > ? AND item IS NOT NULL "
+                    f"SELECT position, key, item FROM items WHERE pass = ? AND {wanted} AND position > ? "
                     "ORDER BY position LIMIT ?",
-                    (self._pass, position, _PAGE),
+                    (self._pass, *kinds, position, _PAGE),
                 ).fetchall()
             if not page:
                 return
             for position, key, item in page:  # noqa: B007  (the last position is where the next page starts)
                 yield Item(key, item)
+
+    def count_unfinished(self, failed: Collection[FailureKind] | None = None) -> int:
+        """How many items `unfinished` yields."""
+        wanted, kinds = _only(failed)
+        with storing(self.path / "work.sqlite"):
+            query = f"SELECT COUNT(*) FROM items WHERE pass = ? AND {wanted}"
+            return int(self._work.execute(query, (self._pass, *kinds)).fetchone()[0])
 
     def store(self, results: Iterable[tuple[Item, Record]]) -> None:
         """Store records and failures in one transaction; a record replaces the item's earlier failure.
@@ -273,6 +284,14 @@ class RunFolder:
         """Let go of the folder."""
         self._work.close()
         self._lock.close()
+
+
+def _only(failed: Collection[FailureKind] | None) -> tuple[str, tuple[FailureKind, ...]]:
+    """The SQL condition on items that are to be judged, and its values."""
+    if failed is None:
+        return "item IS NOT NULL", ()
+    marks = ", ".join("?" * len(failed))
+    return f"item IS NOT NULL AND json_extract(failure, '$.failure') IN ({marks})", tuple(failed)
 
 
 @dataclass(slots=True)
