@@ -1,6 +1,7 @@
-"""A server that speaks OpenAI's protocol over real sockets, and does everything wrong that servers do.
+"""A server that speaks OpenAI's and Anthropic's protocols over real sockets, and does everything wrong that servers do.
 
-What it answers is a function of the request alone, so that any two runs can be compared; what goes wrong is drawn.
+What it answers is a function of the request alone, so that any two runs can be compared, but for Anthropic's messages,
+which carry no seed; what goes wrong is drawn.
 It counts what it delivered whole, which a client's own account must equal.
 """
 
@@ -33,6 +34,7 @@ class HostileServer:
         latency_s: float = 0.0,
         seed: int = 0,
         most: int | None = None,
+        keep: bool = True,
     ) -> None:
         """Prepare.
 
@@ -42,8 +44,9 @@ class HostileServer:
             latency_s: of an answer.
             seed: of what goes wrong.
             most: requests at once; more are answered with 429.
+            keep: whether headers and bodies of all requests are kept.
         """
-        self.share, self.kinds, self.latency_s, self.most = share, kinds, latency_s, most
+        self.share, self.kinds, self.latency_s, self.most, self.keep = share, kinds, latency_s, most, keep
         self.is_down = False
         self.asked: Counter[str] = Counter()
         self.delivered: Counter[str] = Counter()
@@ -77,6 +80,7 @@ class HostileServer:
             app.router.add_get("/v1/models", self._models)
             app.router.add_post("/v1/chat/completions", self._answer)
             app.router.add_post("/v1/completions", self._answer)
+            app.router.add_post("/v1/messages", self._answer)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
@@ -102,8 +106,9 @@ class HostileServer:
         body = json.loads(raw)
         name = hashlib.sha256(raw).hexdigest()
         self.asked[name] += 1
-        self.headers.append(dict(request.headers))
-        self.bodies.append(body)
+        if self.keep:
+            self.headers.append(dict(request.headers))
+            self.bodies.append(body)
         self.under_way += 1
         self.peak = max(self.peak, self.under_way)
         try:
@@ -146,7 +151,8 @@ class HostileServer:
             case "hang":
                 await asyncio.sleep(HANG_S)
         await asyncio.sleep(self.latency_s * (5 if fault == "slow" else 1))
-        content = completion(body, fault)
+        is_message = request.path.endswith("/messages")
+        content = message(body, fault, self._random) if is_message else completion(body, fault)
         whole = json.dumps(content).encode()
         if fault == "truncated":
             return web.Response(body=whole[: len(whole) // 2], content_type="application/json")
@@ -158,8 +164,9 @@ class HostileServer:
             request.transport.abort()
             return response
         if fault != "hang":
-            self.input_tokens += content["usage"]["prompt_tokens"]
-            self.output_tokens += content["usage"]["completion_tokens"]
+            told = content["usage"]
+            self.input_tokens += told["input_tokens"] + 7 if is_message else told["prompt_tokens"]
+            self.output_tokens += told["output_tokens"] if is_message else told["completion_tokens"]
             # Without a choice there is no answer, though it has its price.
             self.delivered[name] += fault != "empty"
         return web.Response(body=whole, content_type="application/json")
@@ -168,6 +175,8 @@ class HostileServer:
 def probability(body: Mapping[str, Any]) -> float:
     """P("1") for a request: a hash of what it asks, in [.05, .8]; .1 more is on " 1"."""
     text = body.get("prompt") or body["messages"][-1]["content"]
+    if isinstance(text, list):
+        text = "".join(block["text"] for block in text)
     return 0.05 + 0.75 * int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
 
 
@@ -196,4 +205,26 @@ def completion(body: Mapping[str, Any], fault: str = "") -> dict[str, Any]:
         "model": "judge-1",
         "choices": [] if fault == "empty" else [choice],
         "usage": {"prompt_tokens": words, "completion_tokens": 1, "total_tokens": words + 1},
+    }
+
+
+def message(body: Mapping[str, Any], fault: str, rng: random.Random) -> dict[str, Any]:
+    """The response's body in Anthropic's protocol; 5 tokens of the input were cached, and 2 put into the cache."""
+    first = probability(body)
+    text = rng.choices(["1", " 1", "2", "The"], [first, 0.1, 0.85 - first, 0.05])[0]
+    blocks = [{"type": "thinking", "thinking": "1 or 2?"}, {"type": "text", "text": text}]
+    words = len(json.dumps(body["messages"]).split())
+    return {
+        "id": "x",
+        "type": "message",
+        "role": "assistant",
+        "model": "judge-1",
+        "content": None if fault == "empty" else blocks,
+        "stop_reason": "refusal" if fault == "filtered" else "end_turn",
+        "usage": {
+            "input_tokens": words,
+            "cache_read_input_tokens": 5,
+            "cache_creation_input_tokens": 2,
+            "output_tokens": 1,
+        },
     }

@@ -290,7 +290,8 @@ async def _draw(ask: Ask, way: Way, prompt: Prompt, seed: int, number: int) -> _
         case "logprobs":
             reading = read_top(answered[0].top, prompter.verdicts)
         case "sampled":
-            texts = [prompter.ending + answer.text for answer in answers]
+            # Whatever a refused draw began to say is no verdict.
+            texts = [prompter.ending + (one.text if isinstance(one, Answer) else "") for one in answers]
             reading = read_draws(texts, prompter.pattern, prompter.verdicts)
     return _Draw(reading, rationale, answered[0].version, usage)
 

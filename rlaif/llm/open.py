@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _PROVIDERS = {
     "pocket": "a bundled tiny model, such as pocket:labeler-l",
+    "anthropic": "anthropic:claude-haiku-4-5, or a model of a server that speaks its protocol, by base_url",
     "openai": "openai:gpt-4.1-mini, or any model of a server that speaks its protocol, by base_url",
     "transformers": "a model folder or hub id, such as transformers:path/to/model",
     "scripted": "scripted:hashed, a double that knows nothing, for dry runs",
@@ -60,8 +61,14 @@ def open_llm(
         if endpoint not in (None, "chat", "completions"):
             raise ConfigError(f"endpoint is {endpoint!r}; known are chat and completions")
         return open_openai(model, base_url, cast(Any, endpoint), key_variable, limits)
-    if base_url or endpoint or key_variable:
-        raise ConfigError(f"{spec} is not behind a server; base_url, endpoint and key_variable are for openai:")
+    if endpoint:
+        raise ConfigError(f"{spec} has one endpoint only; endpoint is for openai:")
+    if provider == "anthropic":
+        from rlaif.llm.anthropic import open_anthropic
+
+        return open_anthropic(model, base_url, key_variable, limits)
+    if base_url or key_variable:
+        raise ConfigError(f"{spec} is not behind a server; base_url and key_variable are for openai: and anthropic:")
     if provider == "scripted":
         from rlaif.llm.scripted import ScriptedLLM, hashed
 

@@ -10,33 +10,32 @@ processed log-probability) might: temperature 1, no truncation, no penalty.
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from types import ModuleType
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import httpx2
 import openai
 
-from rlaif.errors import CapabilityError, ConfigError, ModelError, ServiceError
+from rlaif.errors import CapabilityError, ModelError, ServiceError
 from rlaif.llm.base import Answer, Capabilities, Chain, Choose, Generate, NoAnswer, Outcome, Request, Usage
 from rlaif.llm.catalog import entry
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
-from rlaif.llm.remote import Limits, Persistent
-from rlaif.llm.replies import fault_of, retry_after_s
-from rlaif.llm.stream import each
+from rlaif.llm.remote import Limits
+from rlaif.llm.service import Service, detail
 
 Endpoint = Literal["chat", "completions"]
-OFFICIAL = "https://api.openai.com/v1"
 SILENT_ANSWERS = 5
 """So many answers without log-probabilities, and none with, are a server that gives none."""
-REFUSALS = 8
-"""So many bad requests, and no answer, are a fault of the run and not of its items."""
 _PLAIN = {"temperature": 1.0, "top_p": 1.0}
 _VLLM_PLAIN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+_BEFORE = "="
+_ROOM_TO_THINK = 4096
 
 
 class Served(NamedTuple):
-    """What a server said of itself when it was asked.
+    """What is known of a server.
 
     Attributes:
         is_vllm: whether it is vLLM, which can do more than the protocol says.
@@ -44,23 +43,30 @@ class Served(NamedTuple):
         context_tokens: the longest request and answer; None if not known.
     """
 
-    is_vllm: bool
-    endpoint: Endpoint
-    context_tokens: int | None
+    is_vllm: bool = False
+    endpoint: Endpoint = "chat"
+    context_tokens: int | None = None
 
 
-class OpenAILLM:
-    """A model behind the OpenAI protocol. Keys are read from the environment, and kept by the SDK alone."""
+class OpenAILLM(Service):
+    """A model behind the OpenAI protocol."""
+
+    provider: ClassVar[str] = "openai"
+    official: ClassVar[str] = "https://api.openai.com/v1"
+    key_variable: ClassVar[str] = "OPENAI_API_KEY"
+    remaining: ClassVar[tuple[tuple[str, str], ...]] = tuple(
+        (f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}") for what in ("requests", "tokens")
+    )
 
     def __init__(
         self,
         model: str,
         capabilities: Capabilities,
         *,
-        base_url: str = OFFICIAL,
-        key_variable: str = "OPENAI_API_KEY",
-        served: Served | None = None,
+        base_url: str | None = None,
+        key_variable: str | None = None,
         limits: Limits | None = None,
+        served: Served | None = None,
         room_to_think: int = 0,
     ) -> None:
         """Prepare; nothing is asked yet.
@@ -68,96 +74,98 @@ class OpenAILLM:
         Args:
             model: as the server calls it.
             capabilities: what it can do (see `catalog`).
-            base_url: of the server.
-            key_variable: the environment variable that holds the key.
-            served: what the server said of itself.
-            limits: how hard it is asked.
+            base_url: see `Service`.
+            key_variable: the same.
+            limits: the same.
+            served: what is known of the server.
             room_to_think: tokens that a reasoning model may use before its answer.
 
         Raises:
             ConfigError: there is no key.
         """
-        served = served or Served(False, "chat", None)
-        self.name = f"openai:{model}"
-        self.capabilities = capabilities
-        self.limits = limits or Limits()
-        self.in_flight = self.limits.concurrency
-        self.identity: Mapping[str, Any] = {
-            "provider": "openai",
-            "base_url": base_url,
-            "endpoint": served.endpoint,
-            "model": model,
-        }
-        self._model, self._base_url, self._served, self._thinks = model, base_url, served, room_to_think
-        self._key = key_variable
-        key(base_url, key_variable)
+        self._served, self._thinks = served or Served(), room_to_think
+        super().__init__(
+            model,
+            capabilities,
+            base_url=base_url,
+            key_variable=key_variable,
+            limits=limits,
+            identity={"endpoint": self._served.endpoint},
+        )
         self._answer_tokens: dict[tuple[str, ...], list[int]] = {}
-        self._gate_of: Persistent | None = None
-        self._answered = self._silent = self._bad = 0
+        self._silent = 0
 
     @property
-    def trouble(self) -> str:
-        """What a person who waits should know now; empty while all is well."""
-        return self._gate_of.gate.trouble if self._gate_of else ""
+    def _sdk(self) -> ModuleType:
+        return openai
 
-    def count_tokens(self, request: Request) -> int | None:
-        """Not known beforehand: the server has the tokenizer."""
-        return None
+    def _connect(self) -> openai.AsyncOpenAI:
+        http = openai.DefaultAioHttpClient(**self._pool())
+        return openai.AsyncOpenAI(api_key=self._key(), base_url=self._base_url, max_retries=0, http_client=http)
 
-    async def answer(self, requests: AsyncIterator[tuple[str, Request]]) -> AsyncIterator[tuple[str, Outcome]]:
-        """Answer every request, within the limits."""
-        async with _client(self._base_url, self._key, self.limits) as client:
+    def look(self, endpoint: Endpoint | None) -> Served:
+        """Ask the server what it is, before anything is paid for.
 
-            async def send(request: Request) -> Outcome:
-                return await self._send(client, request)
+        Args:
+            endpoint: which is wanted; if None, chat wherever the model has a chat template.
 
-            self._gate_of = Persistent(send, self.limits)
-            async for keyed in each(requests, self._gate_of.answer):
-                yield keyed
+        Raises:
+            ServiceError: nothing answers there, or not in this protocol.
+            ModelError: it does not serve this model.
+        """
+        url, model = self._base_url, self._model
+        with openai.OpenAI(api_key=self._key(), base_url=url, max_retries=2, timeout=20.0) as client:
+            try:
+                listed = client.get("/models", cast_to=httpx2.Response).json()["data"]
+                models = {str(one["id"]): one for one in listed}
+            except openai.APIStatusError as error:
+                raise ServiceError(f"{url}/models: {detail(error)}") from error
+            except openai.APIConnectionError as error:
+                raise ServiceError(f"{url}: no server answers ({error.__cause__ or error})") from error
+            except (ValueError, KeyError, TypeError) as error:
+                raise ServiceError(f"{url}/models: answers, but not as OpenAI's protocol has it") from error
+            if model not in models:
+                raise ModelError(f"{url} does not serve {model}; it serves {', '.join(sorted(models)) or 'nothing'}")
+            if models[model].get("owned_by") != "vllm":
+                return Served(False, endpoint or "chat")
+            asked = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+            try:
+                client.post(self._tokenize, body=asked, cast_to=httpx2.Response)
+                has_template = True
+            except openai.APIStatusError:
+                has_template = False
+            context = models[model].get("max_model_len")
+            return Served(True, endpoint or ("chat" if has_template else "completions"), context)
 
-    async def _send(self, client: openai.AsyncOpenAI, request: Request) -> Outcome:
-        """One try of one request."""
-        path = "/chat/completions" if self._served.endpoint == "chat" else "/completions"
-        if isinstance(request.want, Choose) and self.capabilities.exact:
-            await self._find_tokens(client, request.want.answers)
-        try:
-            # The SDK's own classes cost more time than all the rest, and lose fields that they do not know.
-            response = await client.post(path, body=self._body(request), cast_to=httpx2.Response)
-        except openai.APIStatusError as error:
-            return self._refused(error)
-        except openai.APITimeoutError as error:
-            raise Fault(f"no answer within {self.limits.timeout_s:g} s", lost=POSSIBLY_BILLED) from error
-        except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            lost = None if _never_sent(cause) else POSSIBLY_BILLED
-            raise Fault(f"connection failed ({cause})", lost=lost) from error
-        self._hold_if_asked(response.headers)
-        outcome = self._read(request, response)
-        self._answered += 1
-        return outcome
+    @property
+    def _tokenize(self) -> str:
+        """Where vLLM tokenises, beside the protocol's own paths."""
+        return str(httpx2.URL(self._base_url).join("/tokenize"))
 
-    def _refused(self, error: openai.APIStatusError) -> NoAnswer:
-        """A bad request is the item's failure, unless every request is bad; the rest ends the run or is a fault."""
-        detail = _detail(error)
-        fault = fault_of(error.status_code, error.response.headers, detail)
-        if fault is not None and error.code != "insufficient_quota":
-            raise fault from error
-        if error.status_code not in (400, 413, 422):
-            raise ServiceError(f"{self.name} at {self._base_url}: {detail}") from error
-        self._bad += 1
-        if self._bad >= REFUSALS and not self._answered:
-            raise ServiceError(f"{self.name}: the first {self._bad} requests were bad: {detail}") from error
-        too_long = error.code == "context_length_exceeded" or "context length" in detail or error.status_code == 413
-        return NoAnswer("too_long" if too_long else "refused", detail)
+    async def _prepare(self, client: openai.AsyncOpenAI, request: Request) -> None:
+        """Ask vLLM once for the tokens of the offered answers, as they are behind other text."""
+        if not isinstance(request.want, Choose) or not self.capabilities.exact:
+            return
+        answers = request.want.answers
+        if answers in self._answer_tokens:
+            return
 
-    def _hold_if_asked(self, headers: Mapping[str, str]) -> None:
-        """Where the headers say that nothing is left, wait until there is."""
-        for what in ("requests", "tokens"):
-            if headers.get(f"x-ratelimit-remaining-{what}") == "0" and self._gate_of is not None:
-                self._gate_of.gate.hold(retry_after_s(headers.get(f"x-ratelimit-reset-{what}")) or 0.0)
+        async def tokens(text: str) -> list[int]:
+            body = {"model": self._model, "prompt": text, "add_special_tokens": False}
+            return list((await client.post(self._tokenize, body=body, cast_to=httpx2.Response)).json()["tokens"])
 
-    def _body(self, request: Request) -> dict[str, Any]:
-        """The request as the protocol has it."""
+        before = await tokens(_BEFORE)
+        found = [(await tokens(_BEFORE + answer))[len(before) :] for answer in answers]
+        split = [answer for answer, ids in zip(answers, found, strict=True) if len(ids) != 1]
+        if split:
+            raise CapabilityError(
+                f"{self.name}: its tokenizer splits {', '.join(split)}, which one position cannot show; "
+                "use --method sampled, or the same weights with transformers:"
+            )
+        self._answer_tokens[answers] = [ids[0] for ids in found]
+
+    def _request(self, request: Request) -> tuple[str, dict[str, Any]]:
+        """Path and body, as the protocol has them."""
         body: dict[str, Any] = {"model": self._model}
         able, served = self.capabilities, self._served
         if served.endpoint == "completions":
@@ -171,7 +179,9 @@ class OpenAILLM:
             body |= _PLAIN
         if served.is_vllm:
             body |= _VLLM_PLAIN
-        room = "max_completion_tokens" if self._base_url == OFFICIAL and served.endpoint == "chat" else "max_tokens"
+        room = (
+            "max_completion_tokens" if self._base_url == self.official and served.endpoint == "chat" else "max_tokens"
+        )
         match request.want:
             case Choose(answers):
                 body[room] = 1
@@ -187,27 +197,7 @@ class OpenAILLM:
                     body["seed"] = seed
                 if stop and not self._thinks:
                     body["stop"] = list(stop[:4])
-        return body
-
-    async def _find_tokens(self, client: openai.AsyncOpenAI, answers: tuple[str, ...]) -> None:
-        """Ask vLLM once for the tokens of the offered answers, as they are behind other text."""
-        if answers in self._answer_tokens:
-            return
-        url = httpx2.URL(self._base_url).join("/tokenize")
-
-        async def tokens(text: str) -> list[int]:
-            body = {"model": self._model, "prompt": text, "add_special_tokens": False}
-            return list((await client.post(str(url), body=body, cast_to=httpx2.Response)).json()["tokens"])
-
-        before = await tokens(_BEFORE)
-        found = [(await tokens(_BEFORE + answer))[len(before) :] for answer in answers]
-        split = [answer for answer, ids in zip(answers, found, strict=True) if len(ids) != 1]
-        if split:
-            raise CapabilityError(
-                f"{self.name}: its tokenizer splits {', '.join(split)}, which one position cannot show; "
-                "use --method sampled, or the same weights with vllm: or transformers:"
-            )
-        self._answer_tokens[answers] = [ids[0] for ids in found]
+        return "/chat/completions" if served.endpoint == "chat" else "/completions", body
 
     def _read(self, request: Request, response: httpx2.Response) -> Outcome:
         """What a response says; raises `Fault` where it says nothing."""
@@ -259,64 +249,6 @@ class OpenAILLM:
         return top
 
 
-_BEFORE = "="
-_ROOM_TO_THINK = 4096
-
-
-def key(base_url: str, variable: str) -> str:
-    """The key from the environment.
-
-    Args:
-        base_url: of the server; one of the user's own may do without a key.
-        variable: where the key is.
-
-    Raises:
-        ConfigError: OpenAI's own server needs one, or the variable that was named is empty.
-    """
-    found = os.environ.get(variable, "").strip()
-    if not found and (base_url == OFFICIAL or variable != "OPENAI_API_KEY"):
-        raise ConfigError(f"the environment variable {variable} holds no key; export {variable}=… and run again")
-    # A key for OpenAI is for OpenAI: another server gets one only where its variable was named.
-    return found if base_url == OFFICIAL or variable != "OPENAI_API_KEY" else "none"
-
-
-def look_at(base_url: str, model: str, key_variable: str, endpoint: Endpoint | None) -> Served:
-    """Ask a server what it is, before anything is paid for.
-
-    Args:
-        base_url: of the server.
-        model: as the server calls it.
-        key_variable: the environment variable that holds the key.
-        endpoint: which is wanted; if None, chat wherever the model has a chat template.
-
-    Raises:
-        ServiceError: nothing answers there, or not in this protocol.
-        ModelError: it does not serve this model.
-    """
-    with openai.OpenAI(api_key=key(base_url, key_variable), base_url=base_url, max_retries=2, timeout=20.0) as client:
-        try:
-            listed = client.get("/models", cast_to=httpx2.Response).json()["data"]
-            models = {str(one["id"]): one for one in listed}
-        except openai.APIStatusError as error:
-            raise ServiceError(f"{base_url}/models: {_detail(error)}") from error
-        except openai.APIConnectionError as error:
-            raise ServiceError(f"{base_url}: no server answers ({error.__cause__ or error})") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise ServiceError(f"{base_url}/models: answers, but not as OpenAI's protocol has it") from error
-        if model not in models:
-            raise ModelError(f"{base_url} does not serve {model}; it serves {', '.join(sorted(models)) or 'nothing'}")
-        if models[model].get("owned_by") != "vllm":
-            return Served(False, endpoint or "chat", None)
-        url = str(httpx2.URL(base_url).join("/tokenize"))
-        asked = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
-        try:
-            client.post(url, body=asked, cast_to=httpx2.Response)
-            has_template = True
-        except openai.APIStatusError:
-            has_template = False
-        return Served(True, endpoint or ("chat" if has_template else "completions"), models[model].get("max_model_len"))
-
-
 def open_openai(
     model: str,
     base_url: str | None = None,
@@ -338,34 +270,30 @@ def open_openai(
         ServiceError: no server answers at `base_url`.
         ModelError: it does not serve the model.
     """
-    url = (base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL).rstrip("/")
-    variable = key_variable or "OPENAI_API_KEY"
+    url = (base_url or os.environ.get("OPENAI_BASE_URL") or OpenAILLM.official).rstrip("/")
     known = entry("openai", model)
-    able = known.capabilities
-    if url == OFFICIAL:
-        served = Served(False, endpoint or known.endpoint, None)
-    else:
-        served = look_at(url, model, variable, endpoint)
-        able = replace(able, batch_api=False, context_tokens=served.context_tokens)
+    able, room = known.capabilities, _ROOM_TO_THINK if known.thinks else 0
+
+    def opened(able: Capabilities, served: Served) -> OpenAILLM:
+        return OpenAILLM(
+            model,
+            able,
+            base_url=url,
+            key_variable=key_variable,
+            limits=limits,
+            served=served,
+            room_to_think=room,
+        )
+
+    if url == OpenAILLM.official:
+        return opened(able, Served(endpoint=endpoint or known.endpoint))
+    served = opened(able, Served()).look(endpoint)
+    able = replace(able, batch_api=False, context_tokens=served.context_tokens)
     if served.is_vllm:
-        able = replace(able, exact=True, continues=True, temperature=True)
+        able, room = replace(able, exact=True, continues=True, temperature=True), 0
     elif served.endpoint == "completions":
         able = replace(able, continues=True, top_logprobs=min(able.top_logprobs, 5))
-    return OpenAILLM(
-        model,
-        able,
-        base_url=url,
-        key_variable=variable,
-        served=served,
-        limits=limits,
-        room_to_think=_ROOM_TO_THINK if known.thinks and not served.is_vllm else 0,
-    )
-
-
-def _client(base_url: str, key_variable: str, limits: Limits) -> openai.AsyncOpenAI:
-    connections = httpx2.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency)
-    http = openai.DefaultAioHttpClient(timeout=limits.timeout_s, limits=connections)
-    return openai.AsyncOpenAI(api_key=key(base_url, key_variable), base_url=base_url, max_retries=0, http_client=http)
+    return opened(able, served)
 
 
 def _plain_text(request: Request) -> str:
@@ -384,19 +312,3 @@ def _usage(told: Mapping[str, Any]) -> Usage:
 
 def _version(body: Mapping[str, Any]) -> str:
     return " ".join(str(part) for part in (body["model"], body.get("system_fingerprint")) if part)
-
-
-def _detail(error: openai.APIStatusError) -> str:
-    """Status and message, without any key that a server repeats."""
-    body = error.body
-    message = body.get("message") if isinstance(body, Mapping) else None
-    text = str(message or error.response.text[:200] or error.message)
-    held = [value for name, value in os.environ.items() if name.endswith("_API_KEY") and len(value) > 8]
-    for secret in held:
-        text = text.replace(secret, "***")
-    return f"{error.status_code}: {' '.join(text.split())[:300]}"
-
-
-def _never_sent(cause: BaseException) -> bool:
-    """Whether a connection failed before anything could be asked."""
-    return isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)

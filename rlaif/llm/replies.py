@@ -36,7 +36,7 @@ def retry_after_s(text: str | None) -> float | None:
     """How long a header asks to wait.
 
     Args:
-        text: seconds, a date, or a duration such as `6m0s` or `20ms`.
+        text: seconds, a date (of HTTP or ISO 8601), or a duration such as `6m0s` or `20ms`.
 
     Returns:
         Seconds in [0, 600]; None where there is nothing that can be read.
@@ -49,9 +49,17 @@ def retry_after_s(text: str | None) -> float | None:
     elif re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
         seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
     else:
-        try:
-            date = parsedate_to_datetime(text)
-        except ValueError:
+        date = _date(text)
+        if date is None or date.tzinfo is None:
             return None
-        seconds = (date - datetime.now(UTC)).total_seconds() if date.tzinfo else 0.0
+        seconds = (date - datetime.now(UTC)).total_seconds()
     return min(max(seconds, 0.0), _LONGEST_WAIT_S)
+
+
+def _date(text: str) -> datetime | None:
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return None

@@ -15,7 +15,7 @@ from hostile import HostileServer
 from rlaif.errors import CapabilityError, ConfigError, ModelError, ServiceError
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
-from rlaif.llm.base import Answer, Choose, Generate, NoAnswer, Request, Usage
+from rlaif.llm.base import Answer, Choose, Generate, Request, Usage
 from rlaif.llm.open import open_llm
 from rlaif.llm.openai import OpenAILLM, Served, open_openai
 from rlaif.llm.remote import Limits
@@ -252,7 +252,8 @@ def test_models_that_think_are_sampled_and_get_room(monkeypatch: pytest.MonkeyPa
     with pytest.raises(CapabilityError, match=r"openai:gpt-5-mini gives no log-probabilities .*; use --method sampled"):
         PreferenceLabeler("helpfulness", thinking)
     assert PreferenceLabeler("helpfulness", thinking, method="sampled").config.method == "sampled"
-    body = thinking._body(Request((Turn(role="user", content="?"),), Generate(8, 1.0, 3, ("x",))))  # type: ignore[attr-defined]
+    request = Request((Turn(role="user", content="?"),), Generate(8, 1.0, 3, ("x",)))
+    _, body = thinking._request(request)  # type: ignore[attr-defined]
     assert body == {
         "model": "gpt-5-mini",
         "messages": [{"role": "user", "content": "?"}],
@@ -271,10 +272,9 @@ def test_scores_are_read_from_the_likeliest_tokens(server: HostileServer) -> Non
     assert "Reply with 1, 2, 3, 4, 5, 6, 7, 8, 9 or 10, and" in server.bodies[-1]["messages"][0]["content"]
 
 
-def test_a_request_has_the_same_key_wherever_its_key_comes_from() -> None:
+def test_what_can_change_an_answer_is_the_models_identity() -> None:
     able = open_llm("scripted:hashed").capabilities
-    one, two = (OpenAILLM("m", able, base_url="http://a/v1", served=Served(False, "chat", None)) for _ in range(2))
-    assert one.identity == two.identity == {
-        "provider": "openai", "base_url": "http://a/v1", "endpoint": "chat", "model": "m",
-    }  # fmt: skip
-    assert NoAnswer("refused", "x") == NoAnswer("refused", "x")
+    one = OpenAILLM("m", able, base_url="http://a/v1", limits=Limits(concurrency=3))
+    other = OpenAILLM("m", able, base_url="http://a/v1", served=Served(endpoint="completions"))
+    assert one.identity == {"provider": "openai", "base_url": "http://a/v1", "model": "m", "endpoint": "chat"}
+    assert one.identity != other.identity

@@ -1,0 +1,114 @@
+"""Anthropic, and every server that speaks its protocol: sampled verdicts, since it has no log-probabilities.
+
+Preamble and exemplars carry a prompt-caching mark, which makes them cheaper where they are long enough. No sampling
+parameter is sent: today's models take none, and draw at a temperature of their own.
+"""
+
+import json
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, ClassVar
+
+import anthropic
+import httpx2
+
+from rlaif.errors import CapabilityError
+from rlaif.llm.base import Answer, Choose, NoAnswer, Outcome, Request, Usage
+from rlaif.llm.catalog import entry
+from rlaif.llm.gate import POSSIBLY_BILLED, Fault
+from rlaif.llm.remote import Limits
+from rlaif.llm.service import Service
+
+
+class AnthropicLLM(Service):
+    """A model behind the Anthropic protocol."""
+
+    provider: ClassVar[str] = "anthropic"
+    official: ClassVar[str] = "https://api.anthropic.com"
+    key_variable: ClassVar[str] = "ANTHROPIC_API_KEY"
+    remaining: ClassVar[tuple[tuple[str, str], ...]] = tuple(
+        (f"anthropic-ratelimit-{what}-remaining", f"anthropic-ratelimit-{what}-reset")
+        for what in ("requests", "tokens", "input-tokens", "output-tokens")
+    )
+
+    @property
+    def _sdk(self) -> ModuleType:
+        return anthropic
+
+    def _connect(self) -> anthropic.AsyncAnthropic:
+        http = anthropic.DefaultAioHttpClient(**self._pool())
+        return anthropic.AsyncAnthropic(api_key=self._key(), base_url=self._base_url, max_retries=0, http_client=http)
+
+    def _request(self, request: Request) -> tuple[str, dict[str, Any]]:
+        """Path and body, as the protocol has them."""
+        if isinstance(request.want, Choose):
+            raise CapabilityError(f"{self.name} gives no log-probabilities; use --method sampled")
+        turns = [turn for turn in request.messages if turn.role != "system"]
+        system = [turn.content for turn in request.messages if turn.role == "system"]
+        body: dict[str, Any] = {
+            "model": self._model,
+            "max_tokens": request.want.max_tokens,
+            "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
+        }
+        if system:
+            body["system"] = "\n\n".join(system)
+        elif request.shared_characters:
+            body["messages"][0]["content"] = _marked(turns[0].content, request.shared_characters)
+        # A stop sequence of white space alone is a bad request.
+        if stops := [stop for stop in request.want.stop if stop.strip()]:
+            body["stop_sequences"] = stops
+        return "/v1/messages", body
+
+    def _read(self, request: Request, response: httpx2.Response) -> Outcome:
+        """What a response says; raises `Fault` where it says nothing."""
+        said = repr(response.content[:80].decode("utf-8", "replace"))
+        try:
+            body = json.loads(response.content)
+            usage, version = _usage(body["usage"]), str(body["model"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Fault(f"a broken response ({said})", lost=POSSIBLY_BILLED) from error
+        try:
+            text = "".join(block["text"] for block in body["content"] if block["type"] == "text")
+            reason = body["stop_reason"]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Fault(f"a response without an answer ({said})", lost=usage) from error
+        if reason == "refusal":
+            return NoAnswer("refused", "the model's stop reason is a refusal", text, usage)
+        if reason == "model_context_window_exceeded":
+            return NoAnswer("too_long", "the model's context was full before it ended", text, usage)
+        return Answer(version, usage, text, "length" if reason == "max_tokens" else "stop")
+
+
+def open_anthropic(
+    model: str, base_url: str | None = None, key_variable: str | None = None, limits: Limits | None = None
+) -> AnthropicLLM:
+    """Open a model of Anthropic's, or of another server.
+
+    Args:
+        model: as the server calls it.
+        base_url: of the server, without `/v1`.
+        key_variable: the environment variable with the key.
+        limits: how hard it is asked.
+
+    Raises:
+        ConfigError: there is no key.
+    """
+    url = base_url.rstrip("/").removesuffix("/v1") if base_url else None
+    able = entry("anthropic", model).capabilities
+    return AnthropicLLM(model, able, base_url=url, key_variable=key_variable, limits=limits)
+
+
+def _marked(content: str, shared_characters: int) -> list[dict[str, Any]]:
+    """A text in two blocks, of which the first may be cached."""
+    blocks: list[dict[str, Any]] = [
+        {"type": "text", "text": content[:shared_characters], "cache_control": {"type": "ephemeral"}},
+        {"type": "text", "text": content[shared_characters:]},
+    ]
+    return [block for block in blocks if block["text"]]
+
+
+def _usage(told: Mapping[str, Any]) -> Usage:
+    """All that was read counts as input, whether it was cached, put into the cache or neither."""
+    cached = told.get("cache_read_input_tokens") or 0
+    read = (told.get("input_tokens") or 0) + cached + (told.get("cache_creation_input_tokens") or 0)
+    return Usage(read, cached, told.get("output_tokens") or 0)

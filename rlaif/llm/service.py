@@ -1,0 +1,194 @@
+"""A model behind an official SDK: everything but the protocol.
+
+The SDKs of OpenAI and Anthropic come out of one generator, so their clients and errors have the same shape. They send
+and receive; concurrency, retries and reading are ours, and their own classes for answers are left aside: these cost
+more time than all the rest, and lose fields that they do not know.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from types import ModuleType
+from typing import Any, ClassVar
+
+import httpx2
+
+from rlaif.errors import ConfigError, ServiceError
+from rlaif.llm.base import Capabilities, NoAnswer, Outcome, Request
+from rlaif.llm.gate import POSSIBLY_BILLED, Fault
+from rlaif.llm.remote import Limits, Persistent
+from rlaif.llm.replies import fault_of, retry_after_s
+from rlaif.llm.stream import each
+
+REFUSALS = 8
+"""So many bad requests, and no answer, are a fault of the run and not of its items."""
+
+
+class Service(ABC):
+    """A model behind an SDK. Keys are read from the environment, and kept by the SDK alone."""
+
+    provider: ClassVar[str]
+    official: ClassVar[str]
+    key_variable: ClassVar[str]
+    remaining: ClassVar[tuple[tuple[str, str], ...]]
+    """Headers with what is left of a rate limit, each with the header that says when it is full again."""
+
+    def __init__(
+        self,
+        model: str,
+        capabilities: Capabilities,
+        *,
+        base_url: str | None = None,
+        key_variable: str | None = None,
+        limits: Limits | None = None,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            model: as the server calls it.
+            capabilities: what it can do (see `catalog`).
+            base_url: of the server; the provider's own if None.
+            key_variable: the environment variable that holds the key; the provider's own if None.
+            limits: how hard it is asked.
+            identity: what else can change its answers.
+
+        Raises:
+            ConfigError: there is no key.
+        """
+        self.name, self.capabilities = f"{self.provider}:{model}", capabilities
+        self.limits = limits or Limits()
+        self.in_flight = self.limits.concurrency
+        self._model, self._base_url = model, base_url or self.official
+        self._key_variable = key_variable
+        self._key()
+        self.identity: Mapping[str, Any] = {
+            "provider": self.provider,
+            "base_url": self._base_url,
+            "model": model,
+            **(identity or {}),
+        }
+        self._persistent: Persistent | None = None
+        self._answered = self._bad = 0
+
+    @property
+    def trouble(self) -> str:
+        """What a person who waits should know now; empty while all is well."""
+        return self._persistent.gate.trouble if self._persistent else ""
+
+    def count_tokens(self, request: Request) -> int | None:
+        """Not known beforehand: the server has the tokenizer."""
+        return None
+
+    async def answer(self, requests: AsyncIterator[tuple[str, Request]]) -> AsyncIterator[tuple[str, Outcome]]:
+        """Answer every request, within the limits."""
+        async with self._connect() as client:
+
+            async def send(request: Request) -> Outcome:
+                return await self._send(client, request)
+
+            self._persistent = Persistent(send, self.limits)
+            async for keyed in each(requests, self._persistent.answer):
+                yield keyed
+
+    @property
+    @abstractmethod
+    def _sdk(self) -> ModuleType:
+        """The SDK, for its errors."""
+
+    @abstractmethod
+    def _connect(self) -> Any:
+        """A client of the SDK, which closes with its block."""
+
+    @abstractmethod
+    def _request(self, request: Request) -> tuple[str, dict[str, Any]]:
+        """Path and body, as the protocol has them."""
+
+    @abstractmethod
+    def _read(self, request: Request, response: httpx2.Response) -> Outcome:
+        """What a response says; raises `Fault` where it says nothing."""
+
+    async def _prepare(self, client: Any, request: Request) -> None:  # noqa: B027  (most need nothing)
+        """Find out what the request needs."""
+
+    async def _send(self, client: Any, request: Request) -> Outcome:
+        """One try of one request."""
+        sdk = self._sdk
+        try:
+            await self._prepare(client, request)
+            path, body = self._request(request)
+            response = await client.post(path, body=body, cast_to=httpx2.Response)
+        except sdk.APIStatusError as error:
+            return self._refused(error)
+        except sdk.APITimeoutError as error:
+            raise Fault(f"no answer within {self.limits.timeout_s:g} s", lost=POSSIBLY_BILLED) from error
+        except sdk.APIConnectionError as error:
+            cause = error.__cause__ or error
+            lost = None if isinstance(cause, _NEVER_SENT) else POSSIBLY_BILLED
+            raise Fault(f"connection failed ({cause})", lost=lost) from error
+        self._hold_if_asked(response.headers)
+        outcome = self._read(request, response)
+        self._answered += 1
+        return outcome
+
+    def _refused(self, error: Any) -> NoAnswer:
+        """A bad request is the item's failure, unless every request is bad; the rest ends the run or is a fault."""
+        said = detail(error)
+        fault = fault_of(error.status_code, error.response.headers, said)
+        if fault is not None and getattr(error, "code", None) != "insufficient_quota":
+            raise fault from error
+        if error.status_code not in (400, 413, 422):
+            raise ServiceError(f"{self.name} at {self._base_url}: {said}") from error
+        self._bad += 1
+        if self._bad >= REFUSALS and not self._answered:
+            raise ServiceError(f"{self.name}: the first {self._bad} requests were bad: {said}") from error
+        words = ("context length", "context_length", "too long", "maximum context")
+        too_long = error.status_code == 413 or any(word in said for word in words)
+        return NoAnswer("too_long" if too_long else "refused", said)
+
+    def _hold_if_asked(self, headers: Mapping[str, str]) -> None:
+        """Where the headers say that nothing is left, wait until there is."""
+        for left, full_again in self.remaining:
+            if headers.get(left) == "0" and self._persistent is not None:
+                self._persistent.gate.hold(retry_after_s(headers.get(full_again)) or 0.0)
+
+    def _key(self) -> str:
+        """The key, from the environment; a key for the provider goes to no other server.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        variable = self._key_variable or self.key_variable
+        if self._base_url != self.official and self._key_variable is None:
+            return "none"
+        if found := os.environ.get(variable, "").strip():
+            return found
+        raise ConfigError(f"the environment variable {variable} holds no key; export {variable}=… and run again")
+
+    def _pool(self) -> dict[str, Any]:
+        """Timeout and connections of the HTTP client."""
+        most = self.limits.concurrency
+        return {
+            "timeout": self.limits.timeout_s,
+            "limits": httpx2.Limits(max_connections=most, max_keepalive_connections=most),
+        }
+
+
+def detail(error: Any) -> str:
+    """Status and message, without any key that a server repeats.
+
+    Args:
+        error: an SDK's `APIStatusError`.
+    """
+    body = error.body
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
+        body = body["error"]
+    message = body.get("message") if isinstance(body, Mapping) else None
+    text = str(message or error.response.text[:200] or error.message)
+    for name, value in os.environ.items():
+        if name.endswith("_API_KEY") and len(value) > 8:
+            text = text.replace(value, "***")
+    return f"{error.status_code}: {' '.join(text.split())[:300]}"
+
+
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
