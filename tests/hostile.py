@@ -35,6 +35,7 @@ class HostileServer:
         seed: int = 0,
         most: int | None = None,
         keep: bool = True,
+        models: Sequence[str] = ("judge",),
     ) -> None:
         """Prepare.
 
@@ -45,9 +46,10 @@ class HostileServer:
             seed: of what goes wrong.
             most: requests at once; more are answered with 429.
             keep: whether headers and bodies of all requests are kept.
+            models: that it says it serves; it asks nobody which one is meant.
         """
         self.share, self.kinds, self.latency_s, self.most, self.keep = share, kinds, latency_s, most, keep
-        self.is_down = False
+        self.models, self.is_down = models, False
         self.asked: Counter[str] = Counter()
         self.delivered: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -99,7 +101,8 @@ class HostileServer:
         self._loop.close()
 
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "judge", "object": "model", "owned_by": "me"}]})
+        data = [{"id": name, "object": "model", "owned_by": "me"} for name in self.models]
+        return web.json_response({"object": "list", "data": data})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()

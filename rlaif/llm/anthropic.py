@@ -5,6 +5,7 @@ parameter is sent: today's models take none, and draw at a temperature of their 
 """
 
 import json
+import os
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, ClassVar
@@ -86,13 +87,14 @@ def open_anthropic(
 
     Args:
         model: as the server calls it.
-        base_url: of the server, without `/v1`.
+        base_url: of the server; `ANTHROPIC_BASE_URL`, and else Anthropic's own, if None.
         key_variable: the environment variable with the key.
         limits: how hard it is asked.
 
     Raises:
         ConfigError: there is no key.
     """
+    base_url = base_url or os.environ.get("ANTHROPIC_BASE_URL")
     url = base_url.rstrip("/").removesuffix("/v1") if base_url else None
     able = entry("anthropic", model).capabilities
     return AnthropicLLM(model, able, base_url=url, key_variable=key_variable, limits=limits)

@@ -13,6 +13,7 @@ _PROVIDERS = {
     "anthropic": "anthropic:claude-haiku-4-5, or a model of a server that speaks its protocol, by base_url",
     "openai": "openai:gpt-4.1-mini, or any model of a server that speaks its protocol, by base_url",
     "transformers": "a model folder or hub id, such as transformers:path/to/model",
+    "vllm": "a model folder in vLLM's engine, such as vllm:path/to/model",
     "scripted": "scripted:hashed, a double that knows nothing, for dry runs",
 }
 
@@ -79,10 +80,24 @@ def open_llm(
         from rlaif.pocket.paths import model_folder
 
         model = str(model_folder(model))
+    return _open_local(provider, model, spec, cast(DType, dtype), device, batch_tokens)
+
+
+def _open_local(
+    provider: str, model: str, spec: str, dtype: DType, device: str | None, batch_tokens: int | None
+) -> LLM:
+    """A model in this process."""
+    extra = "vllm" if provider == "vllm" else "local"
     try:
+        if provider == "vllm":
+            from rlaif.llm.vllm import open_vllm
+
+            return open_vllm(model, spec, dtype)
         from rlaif.llm.transformers import open_transformers
+
+        return open_transformers(model, spec, dtype, device, batch_tokens)
     except ImportError as error:
-        if error.name and error.name.split(".")[0] in ("torch", "transformers"):
-            raise MissingExtraError(error.name.split(".")[0], "local") from error
+        missing = (error.name or "").split(".")[0]
+        if missing in ("torch", "transformers", "vllm"):
+            raise MissingExtraError(missing, extra) from error
         raise
-    return open_transformers(model, spec, cast(DType, dtype), device, batch_tokens)

@@ -1,10 +1,10 @@
-"""A stream of requests, each answered in a task of its own."""
+"""Two ways through a stream of requests: each in a task of its own, or whatever is waiting together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
-from rlaif.llm.base import Outcome, Request
+from rlaif.llm.base import Choose, Outcome, Request
 
 Send = Callable[[Request], Awaitable[Outcome]]
 
@@ -45,3 +45,47 @@ async def each(requests: AsyncIterator[tuple[str, Request]], answer: Send) -> As
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def in_batches(
+    requests: AsyncIterator[tuple[str, Request]],
+    answer: Callable[[Sequence[tuple[str, Request]]], Iterator[Sequence[tuple[str, Outcome]]]],
+) -> AsyncIterator[tuple[str, Outcome]]:
+    """Answer whatever is waiting, again and again, in a thread beside the event loop.
+
+    Args:
+        requests: keyed; read as fast as they come.
+        answer: yields the outcomes of what it is given, some at a time; runs in a thread.
+
+    Yields:
+        Keys and outcomes.
+    """
+    waiting: asyncio.Queue[tuple[str, Request]] = asyncio.Queue()
+
+    async def collect() -> None:
+        async for keyed in requests:
+            waiting.put_nowait(keyed)
+
+    collector = asyncio.create_task(collect())
+    collector.add_done_callback(lambda _: waiting.put_nowait(("", _END)))
+    try:
+        while True:
+            keyed = [await waiting.get()]
+            # Let everyone who is ready ask first: larger choice, better batches.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            while not waiting.empty():
+                keyed.append(waiting.get_nowait())
+            ready = [pair for pair in keyed if pair[1] is not _END]
+            answered = answer(ready)
+            while (pairs := await asyncio.to_thread(next, answered, None)) is not None:
+                for pair in pairs:
+                    yield pair
+            if len(ready) < len(keyed):
+                collector.result()
+                return
+    finally:
+        collector.cancel()
+
+
+_END = Request((), Choose(()))

@@ -1,6 +1,5 @@
 """A local model through transformers: exact log-probabilities, one prefix pass, batches by length."""
 
-import asyncio
 import json
 import math
 import threading
@@ -29,6 +28,7 @@ from rlaif.llm.base import (
     Request,
     Usage,
 )
+from rlaif.llm.stream import in_batches
 
 _PREFIXES_KEPT = 4
 _ENCODINGS_KEPT = 2048
@@ -143,31 +143,12 @@ class TransformersLLM:
 
     async def answer(self, requests: AsyncIterator[tuple[str, Request]]) -> AsyncIterator[tuple[str, Outcome]]:
         """Answer requests in batches of whatever is waiting; the model runs in a thread of its own."""
-        waiting: asyncio.Queue[tuple[str, Request]] = asyncio.Queue()
+        async for pair in in_batches(requests, self._answers):
+            yield pair
 
-        async def collect() -> None:
-            async for keyed in requests:
-                waiting.put_nowait(keyed)
-
-        collector = asyncio.create_task(collect())
-        collector.add_done_callback(lambda _: waiting.put_nowait(("", _END)))
-        try:
-            while True:
-                keyed = [await waiting.get()]
-                # Let everyone who is ready ask first: larger choice, better batches.
-                for _ in range(3):
-                    await asyncio.sleep(0)
-                while not waiting.empty():
-                    keyed.append(waiting.get_nowait())
-                ready = [pair for pair in keyed if pair[1] is not _END]
-                for batch in await asyncio.to_thread(self._plan, ready):
-                    for pair in await asyncio.to_thread(self._run, batch):
-                        yield pair
-                if len(ready) < len(keyed):
-                    collector.result()
-                    return
-        finally:
-            collector.cancel()
+    def _answers(self, keyed: Sequence[tuple[str, Request]]) -> Iterator[list[tuple[str, Outcome]]]:
+        for batch in self._plan(keyed):
+            yield self._run(batch)
 
     def _plan(self, keyed: Sequence[tuple[str, Request]]) -> list[list[_Job]]:
         """Requests of one kind and prefix go together, in batches of like length."""
@@ -253,9 +234,6 @@ class TransformersLLM:
     @staticmethod
     def _usage(job: _Job, output_tokens: int) -> Usage:
         return Usage(len(job.prefix) + len(job.row), len(job.prefix), output_tokens)
-
-
-_END = Request((), Choose(()))
 
 
 def _alike(request: Request) -> tuple[object, ...]:

@@ -31,7 +31,8 @@ def server() -> Iterator[HostileServer]:
 @pytest.fixture(autouse=True)
 def no_key_and_short_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hostile, "HANG_S", 0.8)
-    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_what_many_requests_share_is_marked_for_the_cache_and_no_sampling_parameter_is_sent(

@@ -1,0 +1,166 @@
+"""The real vLLM engine, in a server and in its own process: it labels as transformers does, and draws as often.
+
+It lives in a virtual environment of its own, which `make vllm` builds.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles import outcomes
+from scipy.stats import binom
+
+from rlaif.labeling.preference import PreferenceLabeler
+from rlaif.labeling.score import Scorer
+from rlaif.labeling.verdict import request
+from rlaif.llm.base import Choose, Request
+from rlaif.llm.open import open_llm
+from rlaif.llm.reading import read_exact
+from rlaif.pocket.data import comparisons
+from rlaif.pocket.paths import model_folder
+from rlaif.records import Comparison
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+ENVIRONMENT = {
+    **os.environ,
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+FALSE_ALARM = 1e-6
+TEMPLATE = "{% for message in messages %}{{ message.content }}\n\n{% endfor %}"
+"""As transformers reads a model without a template: one message, and two line breaks."""
+
+pytestmark = pytest.mark.skipif(
+    not PYTHON.exists() and "RLAIF_REQUIRE_VLLM" not in os.environ,
+    reason="vLLM is not installed; make vllm builds it",
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server with the large labeler."""
+    folder = tmp_path_factory.mktemp("vllm")
+    (folder / "template.jinja").write_text(TEMPLATE)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_folder("labeler-l"))]
+    words += ["--served-model-name", "labeler", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
+    words += ["--chat-template", str(folder / "template.jinja"), "--max-num-seqs", "64", "--enforce-eager"]
+    words += ["--enable-prefix-caching", "--enable-prompt-tokens-details"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(words, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        until = time.monotonic() + 300
+        while not healthy(f"http://127.0.0.1:{port}/health"):
+            assert process.poll() is None, (folder / "log").read_text()[-3000:]
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def healthy(url: str) -> bool:
+    try:
+        return bool(urllib.request.urlopen(url, timeout=2).status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[dict[str, Any]]:
+    return list(comparisons(200, task="helpfulness", split="heldout", seed=11))
+
+
+def judged(llm: Any, pairs: list[dict[str, Any]]) -> list[list[float]]:
+    """Both orders and unread masses of every pair, and the distribution over the scores of every first response."""
+    labels = PreferenceLabeler("helpfulness", llm).label(pairs)
+    responses = [{"id": row["id"], "query": row["query"], "response": row["response_1"]} for row in pairs]
+    scores = Scorer("helpfulness", llm).score(responses)
+    rows = [[one.preference_12, one.preference_21, one.unread_mass_12, one.unread_mass_21] for one in labels]
+    return rows + [list(one.distribution) for one in scores]
+
+
+def farthest(one: list[list[float]], other: list[list[float]]) -> float:
+    assert len(one) == len(other) == 400
+    return max(abs(a - b) for first, second in zip(one, other, strict=True) for a, b in zip(first, second, strict=True))
+
+
+@pytest.fixture(scope="module")
+def by_transformers(pairs: list[dict[str, Any]]) -> list[list[float]]:
+    return judged(open_llm("pocket:labeler-l"), pairs)
+
+
+@pytest.mark.parametrize("endpoint", ["completions", None])
+def test_the_server_labels_as_transformers_does(
+    server: str, endpoint: str | None, pairs: list[dict[str, Any]], by_transformers: list[list[float]]
+) -> None:
+    llm = open_llm("openai:labeler", base_url=f"{server}/v1", endpoint=endpoint)
+    assert llm.identity["endpoint"] == endpoint or "chat"
+    assert llm.capabilities.exact
+    labels = PreferenceLabeler("helpfulness", llm).label(pairs[:5])
+    assert {one.method for one in labels} == {"exact"}
+    # All prompts of a task begin alike, and a block of them is in the server's cache.
+    assert labels[-1].cached_tokens > 0
+    assert farthest(judged(llm, pairs), by_transformers) < 1e-3
+
+
+IN_PROCESS = """
+import json, sys
+sys.path.insert(0, {tests!r})
+from llm.test_vllm import judged
+from rlaif.llm.open import open_llm
+from rlaif.pocket.data import comparisons
+pairs = list(comparisons(200, task="helpfulness", split="heldout", seed=11))
+print(json.dumps(judged(open_llm("vllm:pocket:labeler-l"), pairs)))
+"""
+
+
+def test_in_its_own_process_it_labels_as_transformers_does(by_transformers: list[list[float]]) -> None:
+    code = IN_PROCESS.format(tests=str(ROOT / "tests"))
+    environment = {**ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT / 'tests' / 'llm'}"}
+    done = subprocess.run([str(PYTHON), "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert farthest(json.loads(done.stdout.splitlines()[-1]), by_transformers) < 1e-3
+
+
+def test_draws_through_the_anthropic_protocol_are_as_frequent_as_their_probabilities(
+    server: str, pairs: list[dict[str, Any]]
+) -> None:
+    draws, few = 20, pairs[:30]
+    llm = open_llm("anthropic:labeler", base_url=server)
+    labeler = PreferenceLabeler("helpfulness", llm, method="sampled", draws=draws, max_unread_mass=1.0)
+    labels = labeler.label(few)
+    requests: list[Request] = []
+    for row in few:
+        item = Comparison.model_validate(row)
+        for texts in ((item.response_1, item.response_2), (item.response_2, item.response_1)):
+            prompt = labeler.prompter.ask(item.query, *texts)
+            requests.append(request(llm, prompt, Choose(("1", "2")), ("1", "2")))
+    exact = [read_exact(answer.chains) for answer in outcomes(open_llm("pocket:labeler-l"), requests)]
+    tails = []
+    for number, label in enumerate(labels):
+        for reading, preference, unread, place in (
+            (exact[2 * number], label.preference_12, label.unread_mass_12, 0),
+            (exact[2 * number + 1], label.preference_21, label.unread_mass_21, 1),
+        ):
+            # How often response 1 was the answer, of all draws, and how often it is by the exact distribution.
+            found = round((1 - unread) * preference * draws)
+            p = reading.probabilities[place]
+            tails.append(min(1.0, 2 * min(binom.cdf(found, draws, p), binom.sf(found - 1, draws, p))))
+    # A two-sided tail is at most .05 in at most .05 of the items; this bound fails one time in a million.
+    outside = sum(tail <= 0.05 for tail in tails)
+    assert outside <= binom.isf(FALSE_ALARM, len(tails), 0.05)
+    assert min(tails) > FALSE_ALARM / len(tails)
