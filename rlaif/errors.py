@@ -8,6 +8,7 @@ RlaifError                 printed in one line by the command line, exit code 2
 ├── ModelError             a model cannot be found or loaded
 ├── CapabilityError        the model cannot do what the stage needs; names what would do
 ├── RunFolderError         the run folder holds another run
+├── BudgetError            the cap on cost is reached; what was answered is kept
 ├── ServiceError           a provider cannot be reached, or refuses key, model or payment; what was answered is kept
 ├── StorageError           the disk is full or a file cannot be written; what was stored is kept
 └── MissingExtraError      an optional dependency is not installed; names the extra
@@ -64,6 +65,10 @@ class CapabilityError(RlaifError):
 
 class RunFolderError(RlaifError):
     """The run folder holds another run, or another process is working in it."""
+
+
+class BudgetError(RlaifError):
+    """The cap on cost is reached; every answer is kept."""
 
 
 class ServiceError(RlaifError):

@@ -24,6 +24,7 @@ class Progress:
         """
         self._title, self._total, self._show, self._line_every_s = title, total, show, line_every_s
         self._tokens = 0
+        self._cost_usd: float | None = None
         self._trouble = ""
         self._console = Console(stderr=True)
         self._live = self._console.is_terminal and self._show
@@ -54,13 +55,15 @@ class Progress:
         self._refresh()
         self._bar.stop()
 
-    def advance(self, failure: str | None, tokens: int) -> None:
+    def advance(self, failure: str | None, tokens: int, cost_usd: float | None = None) -> None:
         """Count one item.
 
         Args:
             failure: its kind, where it failed.
             tokens: how many were asked for so far in all.
+            cost_usd: what was spent so far in all, where it costs anything.
         """
+        self._cost_usd = cost_usd
         self.done += 1
         if failure is not None:
             self._failures[failure] += 1
@@ -99,7 +102,8 @@ class Progress:
         if self._trouble:
             return self._trouble
         failures = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self._failures.items()))
-        return f"{self._tokens:,} tokens, {failures or 'no failures'}"
+        cost = "" if self._cost_usd is None else f", ${self._cost_usd:,.4f}"
+        return f"{self._tokens:,} tokens{cost}, {failures or 'no failures'}"
 
     def _refresh(self) -> None:
         elapsed = time.monotonic() - self._started

@@ -176,8 +176,9 @@ def _print_summary(summary: "Summary") -> None:
         typer.echo(f"{summary.out / 'failures.jsonl'}: why, row by row")
     if index.duplicates:
         typer.echo(f"{index.duplicates:,} rows are the same as an earlier one and were read once")
-    tokens = totals.usage.input_tokens + totals.usage.output_tokens
+    cost = "" if totals.cost_usd is None else f", ${totals.cost_usd:,.4f}"
+    billed = f", {totals.usage.possibly_billed:,} tries possibly billed" if totals.usage.possibly_billed else ""
     typer.echo(
-        f"asked {totals.asked:,} now ({tokens:,} tokens), {totals.from_ledger:,} from the ledger, "
+        f"asked {totals.asked:,} now ({totals.tokens:,} tokens{cost}{billed}), {totals.from_ledger:,} from the ledger, "
         f"{index.done_before:,} rows were done before; {summary.seconds:.1f} s"
     )

@@ -196,6 +196,13 @@ class Model:
         float, _panel("Service", "--outage-patience-s", min=0, help="How long a server that is gone is waited for.")
     ] = 900.0
 
+    max_cost_usd: Annotated[
+        float | None, _panel("Service", "--max-cost-usd", min=0, help="What this command may spend; never passed.")
+    ] = None
+    prices: Annotated[
+        Path | None, _panel("Service", "--prices", help="YAML: provider:model to input, output, cached ($ a million).")
+    ] = None
+
     def open(self, task: str) -> Any:
         """Open the model, after the task was found to be there: a wrong word costs no second."""
         from rlaif.llm.open import open_llm
@@ -210,6 +217,7 @@ class Model:
             timeout_s=self.timeout_s,
             retries=self.retries,
             outage_patience_s=self.outage_patience_s,
+            max_cost_usd=self.max_cost_usd,
         )
         return open_llm(
             self.llm,
@@ -220,6 +228,7 @@ class Model:
             endpoint=self.endpoint,
             key_variable=self.key_variable,
             limits=limits,
+            prices=self.prices,
         )
 
 

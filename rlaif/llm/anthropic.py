@@ -7,6 +7,7 @@ parameter is sent: today's models take none, and draw at a temperature of their 
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from rlaif.errors import CapabilityError
 from rlaif.llm.base import Answer, Choose, NoAnswer, Outcome, Request, Usage
 from rlaif.llm.catalog import entry
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
+from rlaif.llm.prices import price_of
 from rlaif.llm.remote import Limits
 from rlaif.llm.service import Service
 
@@ -81,7 +83,11 @@ class AnthropicLLM(Service):
 
 
 def open_anthropic(
-    model: str, base_url: str | None = None, key_variable: str | None = None, limits: Limits | None = None
+    model: str,
+    base_url: str | None = None,
+    key_variable: str | None = None,
+    limits: Limits | None = None,
+    prices: Path | None = None,
 ) -> AnthropicLLM:
     """Open a model of Anthropic's, or of another server.
 
@@ -90,14 +96,16 @@ def open_anthropic(
         base_url: of the server; `ANTHROPIC_BASE_URL`, and else Anthropic's own, if None.
         key_variable: the environment variable with the key.
         limits: how hard it is asked.
+        prices: a file with prices (see `price_of`); for another server the only ones.
 
     Raises:
-        ConfigError: there is no key.
+        ConfigError: there is no key, or a cap on cost and no price.
     """
     base_url = base_url or os.environ.get("ANTHROPIC_BASE_URL")
     url = base_url.rstrip("/").removesuffix("/v1") if base_url else None
     able = entry("anthropic", model).capabilities
-    return AnthropicLLM(model, able, base_url=url, key_variable=key_variable, limits=limits)
+    price = price_of("anthropic", model, prices, listed=url is None)
+    return AnthropicLLM(model, able, base_url=url, key_variable=key_variable, limits=limits, price=price)
 
 
 def _marked(content: str, shared_characters: int) -> list[dict[str, Any]]:

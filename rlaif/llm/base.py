@@ -188,6 +188,14 @@ class LLM(Protocol):
         """What a person who waits should know now, such as that the server is gone; else empty."""
         ...
 
+    def cost(self, usage: Usage) -> float | None:
+        """What some tokens cost, in US dollars; None where nobody knows, or nobody is paid.
+
+        Args:
+            usage: the tokens.
+        """
+        ...
+
     def count_tokens(self, request: Request) -> int | None:
         """How many tokens the model reads for a request; None where that cannot be known beforehand."""
         ...

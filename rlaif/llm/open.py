@@ -1,5 +1,6 @@
 """From `provider:model` to a model. No provider's library is imported before its model is asked for."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from rlaif.errors import ConfigError, MissingExtraError, ModelError, did_you_mean
@@ -28,6 +29,7 @@ def open_llm(
     endpoint: str | None = None,
     key_variable: str | None = None,
     limits: "Limits | None" = None,
+    prices: Path | None = None,
 ) -> LLM:
     """Open a model by name.
 
@@ -40,6 +42,7 @@ def open_llm(
         endpoint: `chat` or `completions`; as the catalog or the server says if None.
         key_variable: the environment variable that holds the key for `base_url`.
         limits: how hard a service is asked.
+        prices: a file with prices of a service's tokens (see `price_of`).
 
     Returns:
         The model; a local one is loaded when first asked.
@@ -61,13 +64,13 @@ def open_llm(
 
         if endpoint not in (None, "chat", "completions"):
             raise ConfigError(f"endpoint is {endpoint!r}; known are chat and completions")
-        return open_openai(model, base_url, cast(Any, endpoint), key_variable, limits)
+        return open_openai(model, base_url, cast(Any, endpoint), key_variable, limits, prices)
     if endpoint:
         raise ConfigError(f"{spec} has one endpoint only; endpoint is for openai:")
     if provider == "anthropic":
         from rlaif.llm.anthropic import open_anthropic
 
-        return open_anthropic(model, base_url, key_variable, limits)
+        return open_anthropic(model, base_url, key_variable, limits, prices)
     if base_url or key_variable:
         raise ConfigError(f"{spec} is not behind a server; base_url and key_variable are for openai: and anthropic:")
     if provider == "scripted":

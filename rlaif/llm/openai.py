@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -22,6 +23,7 @@ from rlaif.errors import CapabilityError, ModelError, ServiceError
 from rlaif.llm.base import Answer, Capabilities, Chain, Choose, Generate, NoAnswer, Outcome, Request, Usage
 from rlaif.llm.catalog import entry
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
+from rlaif.llm.prices import price_of
 from rlaif.llm.remote import Limits
 from rlaif.llm.service import Service, detail
 
@@ -58,40 +60,20 @@ class OpenAILLM(Service):
         (f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}") for what in ("requests", "tokens")
     )
 
-    def __init__(
-        self,
-        model: str,
-        capabilities: Capabilities,
-        *,
-        base_url: str | None = None,
-        key_variable: str | None = None,
-        limits: Limits | None = None,
-        served: Served | None = None,
-        room_to_think: int = 0,
-    ) -> None:
+    def __init__(self, model: str, capabilities: Capabilities, *, served: Served | None = None, **about: Any) -> None:
         """Prepare; nothing is asked yet.
 
         Args:
             model: as the server calls it.
             capabilities: what it can do (see `catalog`).
-            base_url: see `Service`.
-            key_variable: the same.
-            limits: the same.
             served: what is known of the server.
-            room_to_think: tokens that a reasoning model may use before its answer.
+            **about: see `Service`.
 
         Raises:
-            ConfigError: there is no key.
+            ConfigError: there is no key, or a cap on cost and no price.
         """
-        self._served, self._thinks = served or Served(), room_to_think
-        super().__init__(
-            model,
-            capabilities,
-            base_url=base_url,
-            key_variable=key_variable,
-            limits=limits,
-            identity={"endpoint": self._served.endpoint},
-        )
+        self._served = served or Served()
+        super().__init__(model, capabilities, identity={"endpoint": self._served.endpoint}, **about)
         self._answer_tokens: dict[tuple[str, ...], list[int]] = {}
         self._silent = 0
 
@@ -190,12 +172,12 @@ class OpenAILLM(Service):
                 if able.exact:
                     body |= {"logprob_token_ids": self._answer_tokens[answers], "return_tokens_as_token_ids": True}
             case Generate(max_tokens, temperature, seed, stop):
-                body[room] = max_tokens + self._thinks
+                body[room] = max_tokens + self._room_to_think
                 if able.temperature:
                     body["temperature"] = temperature
                 if seed is not None and able.temperature:
                     body["seed"] = seed
-                if stop and not self._thinks:
+                if stop and not self._room_to_think:
                     body["stop"] = list(stop[:4])
         return "/chat/completions" if served.endpoint == "chat" else "/completions", body
 
@@ -255,6 +237,7 @@ def open_openai(
     endpoint: Endpoint | None = None,
     key_variable: str | None = None,
     limits: Limits | None = None,
+    prices: Path | None = None,
 ) -> OpenAILLM:
     """Open a model of OpenAI's, or of another server.
 
@@ -264,36 +247,28 @@ def open_openai(
         endpoint: which is asked; as the catalog or the server says if None.
         key_variable: the environment variable with the key; for OpenAI's own server `OPENAI_API_KEY`.
         limits: how hard it is asked.
+        prices: a file with prices (see `price_of`); for another server the only ones.
 
     Raises:
-        ConfigError: there is no key.
+        ConfigError: there is no key, or a cap on cost and no price.
         ServiceError: no server answers at `base_url`.
         ModelError: it does not serve the model.
     """
     url = (base_url or os.environ.get("OPENAI_BASE_URL") or OpenAILLM.official).rstrip("/")
-    known = entry("openai", model)
+    known, is_official = entry("openai", model), url == OpenAILLM.official
     able, room = known.capabilities, _ROOM_TO_THINK if known.thinks else 0
-
-    def opened(able: Capabilities, served: Served) -> OpenAILLM:
-        return OpenAILLM(
-            model,
-            able,
-            base_url=url,
-            key_variable=key_variable,
-            limits=limits,
-            served=served,
-            room_to_think=room,
-        )
-
-    if url == OpenAILLM.official:
-        return opened(able, Served(endpoint=endpoint or known.endpoint))
-    served = opened(able, Served()).look(endpoint)
-    able = replace(able, batch_api=False, context_tokens=served.context_tokens)
+    about: dict[str, Any] = {"base_url": url, "key_variable": key_variable, "limits": limits}
+    about["price"] = price_of("openai", model, prices, listed=is_official)
+    if is_official:
+        served = Served(endpoint=endpoint or known.endpoint)
+    else:
+        served = OpenAILLM(model, able, **about).look(endpoint)
+        able = replace(able, batch_api=False, context_tokens=served.context_tokens)
     if served.is_vllm:
         able, room = replace(able, exact=True, continues=True, temperature=True), 0
     elif served.endpoint == "completions":
         able = replace(able, continues=True, top_logprobs=min(able.top_logprobs, 5))
-    return opened(able, served)
+    return OpenAILLM(model, able, served=served, room_to_think=room, **about)
 
 
 def _plain_text(request: Request) -> str:

@@ -13,6 +13,7 @@ from tenacity.wait import wait_random_exponential
 from rlaif.config import Config
 from rlaif.llm.base import NoAnswer, Outcome, Request, Usage
 from rlaif.llm.gate import Fault, Gate
+from rlaif.llm.prices import Budget, Price
 from rlaif.llm.stream import Send
 
 
@@ -26,6 +27,7 @@ class Limits(Config):
         timeout_s: after which a request is given up and tried again.
         retries: how often a request is tried again; tries during an outage do not count.
         outage_patience_s: how long a server that is gone is waited for.
+        max_cost_usd: what the runner may spend at most, what may have been billed without an answer included.
     """
 
     concurrency: Annotated[int, Field(ge=1)] = 64
@@ -34,19 +36,24 @@ class Limits(Config):
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
     retries: Annotated[int, Field(ge=0)] = 8
     outage_patience_s: Annotated[float, Field(ge=0)] = 900.0
+    max_cost_usd: Annotated[float, Field(gt=0)] | None = None
 
 
 class Persistent:
     """Sends requests until they are answered, within limits."""
 
-    def __init__(self, send: Send, limits: Limits) -> None:
+    def __init__(self, send: Send, limits: Limits, price: Price | None = None, room_to_think: int = 0) -> None:
         """Prepare.
 
         Args:
             send: one try of one request; raises `Fault` where it may be repeated.
             limits: how hard.
+            price: of a token; without it nothing costs anything.
+            room_to_think: tokens that may be written, and paid for, beside an answer.
         """
         self._send, self._limits = send, limits
+        self._price, self._room_to_think = price or Price(0.0, 0.0, 0.0), room_to_think
+        self.budget = Budget(limits.max_cost_usd)
         self.gate = Gate(
             limits.concurrency, limits.outage_patience_s, limits.requests_per_minute, limits.tokens_per_minute
         )
@@ -66,13 +73,18 @@ class Persistent:
 
         async def attempt() -> Outcome:
             nonlocal lost, tried
-            try:
-                async with self.gate.passed(tokens):
-                    return await self._send(request)
-            except Fault as fault:
-                lost += fault.lost
-                tried += not self.gate.is_outage
-                raise
+            async with self.budget.reserved(self._price.most(request, self._room_to_think)) as cost:
+                try:
+                    async with self.gate.passed(tokens):
+                        outcome = await self._send(request)
+                except Fault as fault:
+                    lost += fault.lost
+                    tried += not self.gate.is_outage
+                    if not fault.lost.possibly_billed:
+                        cost.append(self._price.cost(fault.lost))
+                    raise
+                cost.append(self._price.cost(outcome.usage))
+                return outcome
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Fault),

@@ -32,6 +32,12 @@ class Totals:
     asked: int = 0
     from_ledger: int = 0
     usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Read and written."""
+        return self.usage.input_tokens + self.usage.output_tokens
 
 
 class Runner:
@@ -50,7 +56,7 @@ class Runner:
         """
         self.llm = llm
         self._ask_failed_again = ask_failed_again
-        self.totals = Totals()
+        self.totals = Totals(cost_usd=llm.cost(Usage()))
         self._ledger = ledger
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
         self._requests: asyncio.Queue[tuple[str, Request]] = asyncio.Queue()
@@ -70,6 +76,8 @@ class Runner:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # What arrived in the last moment was paid for.
+        self._store_arrived()
 
     async def ask(self, request: Request) -> Outcome:
         """Ask one request.
@@ -111,20 +119,25 @@ class Runner:
         while True:
             await self._arrival.wait()
             self._arrival.clear()
-            arrived, self._arrived = self._arrived, []
-            final = [
-                (key, outcome)
-                for key, outcome in arrived
-                if not (isinstance(outcome, NoAnswer) and outcome.kind == "unavailable")
-            ]
-            if self._ledger is not None and final:
-                self._ledger.put(self.llm.name, final, replace=self._ask_failed_again)
-            for key, outcome in arrived:
-                self.totals.asked += 1
-                self.totals.usage += outcome.usage
-                future = self._waiting.pop(key)
-                if not future.done():
-                    future.set_result(outcome)
+            self._store_arrived()
+
+    def _store_arrived(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        final = [
+            (key, outcome)
+            for key, outcome in arrived
+            if not (isinstance(outcome, NoAnswer) and outcome.kind == "unavailable")
+        ]
+        if self._ledger is not None and final:
+            self._ledger.put(self.llm.name, final, replace=self._ask_failed_again)
+        for key, outcome in arrived:
+            self.totals.asked += 1
+            self.totals.usage += outcome.usage
+            if self.totals.cost_usd is not None:
+                self.totals.cost_usd += self.llm.cost(outcome.usage) or 0.0
+            future = self._waiting.pop(key)
+            if not future.done():
+                future.set_result(outcome)
 
     def _fail_all(self, task: asyncio.Task[None]) -> None:
         """A stream that ended leaves nobody waiting for ever."""

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 import httpx2
 
 from rlaif.errors import ConfigError, ServiceError
-from rlaif.llm.base import Capabilities, NoAnswer, Outcome, Request
+from rlaif.llm.base import Capabilities, NoAnswer, Outcome, Request, Usage
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
+from rlaif.llm.prices import Price
 from rlaif.llm.remote import Limits, Persistent
 from rlaif.llm.replies import fault_of, retry_after_s
 from rlaif.llm.stream import each
@@ -42,6 +43,8 @@ class Service(ABC):
         key_variable: str | None = None,
         limits: Limits | None = None,
         identity: Mapping[str, Any] | None = None,
+        price: Price | None = None,
+        room_to_think: int = 0,
     ) -> None:
         """Prepare; nothing is asked yet.
 
@@ -52,13 +55,18 @@ class Service(ABC):
             key_variable: the environment variable that holds the key; the provider's own if None.
             limits: how hard it is asked.
             identity: what else can change its answers.
+            price: of its tokens; None where nobody knows it.
+            room_to_think: tokens that a reasoning model may use before its answer.
 
         Raises:
-            ConfigError: there is no key.
+            ConfigError: there is no key, or a cap on cost and no price.
         """
         self.name, self.capabilities = f"{self.provider}:{model}", capabilities
         self.limits = limits or Limits()
         self.in_flight = self.limits.concurrency
+        self.price, self._room_to_think = price, room_to_think
+        if self.limits.max_cost_usd is not None and price is None:
+            raise ConfigError(f"nobody knows what {self.name} costs, so no cap can be kept; name its price by --prices")
         self._model, self._base_url = model, base_url or self.official
         self._key_variable = key_variable
         self._key()
@@ -76,6 +84,10 @@ class Service(ABC):
         """What a person who waits should know now; empty while all is well."""
         return self._persistent.gate.trouble if self._persistent else ""
 
+    def cost(self, usage: Usage) -> float | None:
+        """What some tokens cost, in US dollars; None where nobody knows."""
+        return self.price.cost(usage) if self.price else None
+
     def count_tokens(self, request: Request) -> int | None:
         """Not known beforehand: the server has the tokenizer."""
         return None
@@ -87,7 +99,7 @@ class Service(ABC):
             async def send(request: Request) -> Outcome:
                 return await self._send(client, request)
 
-            self._persistent = Persistent(send, self.limits)
+            self._persistent = Persistent(send, self.limits, self.price, self._room_to_think)
             async for keyed in each(requests, self._persistent.answer):
                 yield keyed
 

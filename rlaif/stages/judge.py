@@ -210,8 +210,7 @@ class _Run:
                         if len(self._pending) >= _STORE_EVERY or time.monotonic() - self._stored_at > _STORE_EVERY_S:
                             self._store()
                         failure = result.failure if isinstance(result, Failure) else None
-                        usage = runner.totals.usage
-                        progress.advance(failure, usage.input_tokens + usage.output_tokens)
+                        progress.advance(failure, runner.totals.tokens, runner.totals.cost_usd)
 
     def _store(self) -> None:
         pending, self._pending = self._pending, []
