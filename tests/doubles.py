@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from rlaif.labeling.preference import PreferenceLabeler
+from rlaif.labeling.score import Scorer
 from rlaif.llm.base import Choose, NoAnswer, Request
 from rlaif.llm.run import Runner
 from rlaif.llm.scripted import ScriptedLLM
@@ -52,6 +54,15 @@ def outcomes(llm: Any, requests: Iterable[Request]) -> list[Any]:
             return list(await asyncio.gather(*(runner.ask(request) for request in requests)))
 
     return asyncio.run(run())
+
+
+def judged(llm: Any, pairs: list[dict[str, Any]]) -> list[list[float]]:
+    """Both orders and unread masses of every pair, and the distribution over the scores of every first response."""
+    labels = PreferenceLabeler("helpfulness", llm).label(pairs)
+    responses = [{"id": row["id"], "query": row["query"], "response": row["response_1"]} for row in pairs]
+    scores = Scorer("helpfulness", llm).score(responses)
+    rows = [[one.preference_12, one.preference_21, one.unread_mass_12, one.unread_mass_21] for one in labels]
+    return rows + [list(one.distribution) for one in scores]
 
 
 def refuse(request: Request) -> NoAnswer:

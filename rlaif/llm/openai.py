@@ -33,6 +33,7 @@ SILENT_ANSWERS = 5
 _PLAIN = {"temperature": 1.0, "top_p": 1.0}
 _VLLM_PLAIN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 _BEFORE = "="
+_SAME = 1e-2
 _ROOM_TO_THINK = 4096
 
 
@@ -43,11 +44,13 @@ class Served(NamedTuple):
         is_vllm: whether it is vLLM, which can do more than the protocol says.
         endpoint: which of its endpoints is asked.
         context_tokens: the longest request and answer; None if not known.
+        logprobs: whether vLLM's are `raw`, or `processed` by the temperature; None where it was not asked.
     """
 
     is_vllm: bool = False
     endpoint: Endpoint = "chat"
     context_tokens: int | None = None
+    logprobs: Literal["raw", "processed"] | None = None
 
 
 class OpenAILLM(Service):
@@ -73,7 +76,9 @@ class OpenAILLM(Service):
             ConfigError: there is no key, or a cap on cost and no price.
         """
         self._served = served or Served()
-        super().__init__(model, capabilities, identity={"endpoint": self._served.endpoint}, **about)
+        identity = {"endpoint": self._served.endpoint, "logprobs": self._served.logprobs}
+        identity = {name: value for name, value in identity.items() if value is not None}
+        super().__init__(model, capabilities, identity=identity, **about)
         self._answer_tokens: dict[tuple[str, ...], list[int]] = {}
         self._silent = 0
 
@@ -117,7 +122,17 @@ class OpenAILLM(Service):
             except openai.APIStatusError:
                 has_template = False
             context = models[model].get("max_model_len")
-            return Served(True, endpoint or ("chat" if has_template else "completions"), context)
+            return Served(True, endpoint or ("chat" if has_template else "completions"), context, self._probe(client))
+
+    def _probe(self, client: openai.OpenAI) -> Literal["raw", "processed"]:
+        """Whether a temperature moves vLLM's log-probabilities; at 1, which we send, both kinds are the same."""
+        asked = {"model": self._model, "prompt": _BEFORE, "max_tokens": 1, "logprobs": 1, "logprob_token_ids": [0]}
+        asked |= {"return_tokens_as_token_ids": True}
+        seen = []
+        for temperature in (0.5, 2.0):
+            answer = client.post("/completions", body=asked | {"temperature": temperature}, cast_to=httpx2.Response)
+            seen.append(answer.json()["choices"][0]["logprobs"]["top_logprobs"][0]["token_id:0"])
+        return "raw" if abs(seen[0] - seen[1]) < _SAME else "processed"
 
     @property
     def _tokenize(self) -> str:

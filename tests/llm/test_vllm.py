@@ -10,22 +10,23 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import outcomes
+from doubles import judged, outcomes
 from scipy.stats import binom
 
 from rlaif.labeling.preference import PreferenceLabeler
-from rlaif.labeling.score import Scorer
 from rlaif.labeling.verdict import request
 from rlaif.llm.base import Choose, Request
 from rlaif.llm.open import open_llm
 from rlaif.llm.reading import read_exact
 from rlaif.pocket.data import comparisons
 from rlaif.pocket.paths import model_folder
-from rlaif.records import Comparison
+from rlaif.records import Comparison, Turn
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
@@ -37,8 +38,8 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
 }
 FALSE_ALARM = 1e-6
-TEMPLATE = "{% for message in messages %}{{ message.content }}\n\n{% endfor %}"
-"""As transformers reads a model without a template: one message, and two line breaks."""
+TEMPLATE = "{{ bos_token }}{% for turn in messages %}{{ turn.content }}{{ '' if loop.last else '\n\n' }}{% endfor %}"
+"""As a model without a template is asked here: texts with an empty line between them."""
 
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists() and "RLAIF_REQUIRE_VLLM" not in os.environ,
@@ -49,7 +50,12 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server with the large labeler."""
-    folder = tmp_path_factory.mktemp("vllm")
+    with serving(tmp_path_factory.mktemp("vllm")) as url:
+        yield url
+
+
+@contextmanager
+def serving(folder: Path, *more: str) -> Iterator[str]:
     (folder / "template.jinja").write_text(TEMPLATE)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -57,7 +63,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     words = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_folder("labeler-l"))]
     words += ["--served-model-name", "labeler", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
     words += ["--chat-template", str(folder / "template.jinja"), "--max-num-seqs", "64", "--enforce-eager"]
-    words += ["--enable-prefix-caching", "--enable-prompt-tokens-details"]
+    words += ["--enable-prefix-caching", "--enable-prompt-tokens-details", *more]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(words, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -84,15 +90,6 @@ def pairs() -> list[dict[str, Any]]:
     return list(comparisons(200, task="helpfulness", split="heldout", seed=11))
 
 
-def judged(llm: Any, pairs: list[dict[str, Any]]) -> list[list[float]]:
-    """Both orders and unread masses of every pair, and the distribution over the scores of every first response."""
-    labels = PreferenceLabeler("helpfulness", llm).label(pairs)
-    responses = [{"id": row["id"], "query": row["query"], "response": row["response_1"]} for row in pairs]
-    scores = Scorer("helpfulness", llm).score(responses)
-    rows = [[one.preference_12, one.preference_21, one.unread_mass_12, one.unread_mass_21] for one in labels]
-    return rows + [list(one.distribution) for one in scores]
-
-
 def farthest(one: list[list[float]], other: list[list[float]]) -> float:
     assert len(one) == len(other) == 400
     return max(abs(a - b) for first, second in zip(one, other, strict=True) for a, b in zip(first, second, strict=True))
@@ -108,7 +105,8 @@ def test_the_server_labels_as_transformers_does(
     server: str, endpoint: str | None, pairs: list[dict[str, Any]], by_transformers: list[list[float]]
 ) -> None:
     llm = open_llm("openai:labeler", base_url=f"{server}/v1", endpoint=endpoint)
-    assert llm.identity["endpoint"] == endpoint or "chat"
+    assert llm.identity["endpoint"] == (endpoint or "chat")
+    assert llm.identity["logprobs"] == "raw"
     assert llm.capabilities.exact
     labels = PreferenceLabeler("helpfulness", llm).label(pairs[:5])
     assert {one.method for one in labels} == {"exact"}
@@ -117,10 +115,19 @@ def test_the_server_labels_as_transformers_does(
     assert farthest(judged(llm, pairs), by_transformers) < 1e-3
 
 
+@pytest.mark.acceptance
+def test_processed_log_probabilities_are_noticed_and_read_alike(
+    tmp_path: Path, pairs: list[dict[str, Any]], by_transformers: list[list[float]]
+) -> None:
+    with serving(tmp_path, "--logprobs-mode", "processed_logprobs") as url:
+        llm = open_llm("openai:labeler", base_url=f"{url}/v1")
+        assert llm.identity["logprobs"] == "processed"
+        assert farthest(judged(llm, pairs), by_transformers) < 1e-3
+
+
 IN_PROCESS = """
-import json, sys
-sys.path.insert(0, {tests!r})
-from llm.test_vllm import judged
+import json
+from doubles import judged
 from rlaif.llm.open import open_llm
 from rlaif.pocket.data import comparisons
 pairs = list(comparisons(200, task="helpfulness", split="heldout", seed=11))
@@ -129,9 +136,8 @@ print(json.dumps(judged(open_llm("vllm:pocket:labeler-l"), pairs)))
 
 
 def test_in_its_own_process_it_labels_as_transformers_does(by_transformers: list[list[float]]) -> None:
-    code = IN_PROCESS.format(tests=str(ROOT / "tests"))
-    environment = {**ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT / 'tests' / 'llm'}"}
-    done = subprocess.run([str(PYTHON), "-c", code], env=environment, capture_output=True, text=True)
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run([str(PYTHON), "-c", IN_PROCESS], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert farthest(json.loads(done.stdout.splitlines()[-1]), by_transformers) < 1e-3
 
@@ -148,7 +154,10 @@ def test_draws_through_the_anthropic_protocol_are_as_frequent_as_their_probabili
         item = Comparison.model_validate(row)
         for texts in ((item.response_1, item.response_2), (item.response_2, item.response_1)):
             prompt = labeler.prompter.ask(item.query, *texts)
-            requests.append(request(llm, prompt, Choose(("1", "2")), ("1", "2")))
+            asked = request(llm, prompt, Choose(("1", "2")), ("1", "2"))
+            text, _, ending = asked.messages[0].content.rpartition("\n\n")
+            # The same text for a model that goes on from its ending.
+            requests.append(replace(asked, messages=(Turn(role="user", content=text),), continuation=ending))
     exact = [read_exact(answer.chains) for answer in outcomes(open_llm("pocket:labeler-l"), requests)]
     tails = []
     for number, label in enumerate(labels):
