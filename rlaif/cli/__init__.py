@@ -5,7 +5,7 @@ import warnings
 
 import typer
 
-from rlaif.cli import judging, ledger, models, pocket
+from rlaif.cli import judging, ledger, models, money, pocket
 from rlaif.cli.say import say
 from rlaif.errors import RlaifError
 
@@ -17,6 +17,7 @@ app = typer.Typer(
     help="AI feedback: label data with an LLM, and train on the labels.",
 )
 app.add_typer(judging.app)
+app.add_typer(money.app)
 app.add_typer(models.app)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(pocket.app, name="pocket")

@@ -27,7 +27,7 @@ class Prompted(Generic[ConfigT]):
         self.prompter = Prompter(self.task, judgement, preamble, config.exemplars, config.rationale)
         self.llm = open_llm(llm) if isinstance(llm, str) else llm
         self.ledger = Path(ledger) if ledger is not None else None
-        self.config = config.model_copy(update={"method": method_for(self.llm, config)})
+        self.config = config.model_copy(update={"method": method_for(self.llm.name, self.llm.capabilities, config)})
         self.way = Way(self.llm, self.prompter, self.config)
 
     @property

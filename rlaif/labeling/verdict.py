@@ -17,14 +17,14 @@ from pydantic import Field, model_validator
 
 from rlaif.config import Config
 from rlaif.errors import CapabilityError
-from rlaif.llm.base import LLM, Answer, Choose, Generate, NoAnswer, Request, Usage
+from rlaif.llm.base import LLM, Answer, Capabilities, Choose, Generate, NoAnswer, Request, Usage
 from rlaif.llm.reading import Reading, mean_reading, read_draws, read_exact, read_top
 from rlaif.llm.run import Ask
 from rlaif.prompting import Prompt, Prompter
 from rlaif.records import FailureKind, Turn
 
 Method = Literal["exact", "logprobs", "sampled"]
-_VERDICT_TOKENS = 8
+VERDICT_TOKENS = 8
 
 
 class VerdictConfig(Config):
@@ -107,47 +107,47 @@ class Fitted(NamedTuple):
     dropped_tokens: int
 
 
-def method_for(llm: LLM, config: VerdictConfig) -> Method:
+def method_for(name: str, able: Capabilities, config: VerdictConfig) -> Method:
     """How verdicts will be read; sees, before anything is asked, that the model can do what the config wants.
 
     Args:
-        llm: the model.
+        name: the model's.
+        able: what it can do.
         config: the settings.
 
     Raises:
         CapabilityError: names what is missing and what would do.
     """
-    able = llm.capabilities
     method = config.method
     if method == "auto":
         method = "exact" if able.exact or not able.top_logprobs else "logprobs"
     if method == "exact" and not able.exact:
         remedy = "--method logprobs" if able.top_logprobs else "--method sampled"
-        raise CapabilityError(f"{llm.name} gives no log-probabilities of whole answers; use {remedy}, or a local model")
+        raise CapabilityError(f"{name} gives no log-probabilities of whole answers; use {remedy}, or a local model")
     if method == "logprobs" and not able.top_logprobs:
         remedy = "--method exact" if able.exact else "--method sampled"
-        raise CapabilityError(f"{llm.name} does not show its likeliest tokens; use {remedy}")
+        raise CapabilityError(f"{name} does not show its likeliest tokens; use {remedy}")
     if method == "sampled" and not able.draws:
-        raise CapabilityError(
-            f"{llm.name} answers alike every time, so every draw would be the same; use --method exact"
-        )
+        raise CapabilityError(f"{name} answers alike every time, so every draw would be the same; use --method exact")
     if config.temperature > 0 and not able.temperature:
-        raise CapabilityError(f"{llm.name} takes no temperature; leave temperature at 0, without self_consistency")
+        raise CapabilityError(f"{name} takes no temperature; leave temperature at 0, without self_consistency")
     return method
 
 
-def request(llm: LLM, prompt: Prompt, want: Choose | Generate, offered: Sequence[str], draw: int = 0) -> Request:
+def request(
+    able: Capabilities, prompt: Prompt, want: Choose | Generate, offered: Sequence[str], draw: int = 0
+) -> Request:
     """The request that asks a prompt.
 
     Args:
-        llm: is asked; where it cannot go on from a text, the ending is the last line of what it reads.
+        able: what the model can do; where it cannot go on from a text, the ending is the last line of what it reads.
         prompt: what the model reads.
         want: what is asked for.
         offered: the answers to choose from; none for a rationale.
         draw: tells repeated questions apart.
     """
     content, shared = prompt.shared + prompt.question, len(prompt.shared)
-    if llm.capabilities.continues:
+    if able.continues:
         return Request((Turn(role="user", content=content),), want, prompt.continuation, shared, draw)
     only = f"Reply with {', '.join(offered[:-1])} or {offered[-1]}, and with nothing else.\n\n" if offered else ""
     return Request((Turn(role="user", content=f"{content}\n\n{only}{prompt.continuation}"),), want, "", shared, draw)
@@ -184,14 +184,14 @@ def fit(way: Way, query: tuple[Turn, ...], shown: Sequence[tuple[str, ...]]) -> 
     limit = llm.capabilities.context_tokens
     if limit is None:
         return Fitted(query, 0, 0)
-    limit -= _VERDICT_TOKENS + (config.max_rationale_tokens if config.rationale else 0)
+    limit -= VERDICT_TOKENS + (config.max_rationale_tokens if config.rationale else 0)
 
     def tokens(turns: tuple[Turn, ...]) -> int:
         want = Choose(prompter.verdicts)
         prompts = [prompter.ask(turns, *texts) for texts in shown]
         if prompter.rationale:
             prompts = [prompter.conclude(prompt, "") for prompt in prompts]
-        counts = [llm.count_tokens(request(llm, prompt, want, prompter.verdicts)) for prompt in prompts]
+        counts = [llm.count_tokens(request(llm.capabilities, prompt, want, prompter.verdicts)) for prompt in prompts]
         return max(count for count in counts if count is not None) if any(counts) else 0
 
     whole = tokens(query)
@@ -265,14 +265,14 @@ async def _draw(ask: Ask, way: Way, prompt: Prompt, seed: int, number: int) -> _
         drawn = seed if config.temperature > 0 else None
         stop = (f"\n{prompter.ending.splitlines()[-1]}",)
         want = Generate(config.max_rationale_tokens, config.temperature, drawn, stop)
-        thought = await ask(request(llm, prompt, want, (), number))
+        thought = await ask(request(llm.capabilities, prompt, want, (), number))
         if isinstance(thought, NoAnswer):
             return NoVerdict(thought.kind, f"rationale: {thought.detail}", thought.text, thought.usage)
         rationale, usage = thought.text.strip(), thought.usage
         prompt = prompter.conclude(prompt, rationale)
     answers = await asyncio.gather(
         *(
-            ask(request(llm, prompt, want, prompter.verdicts, draw))
+            ask(request(llm.capabilities, prompt, want, prompter.verdicts, draw))
             for draw, want in _wanted(prompter, config, seed, number)
         )
     )
@@ -305,4 +305,4 @@ def _wanted(
         return
     for draw in range(config.draws):
         drawn = draw_seed(seed, prompter.ending, "answer", draw)
-        yield draw, Generate(_VERDICT_TOKENS, 1.0, drawn)
+        yield draw, Generate(VERDICT_TOKENS, 1.0, drawn)

@@ -154,7 +154,7 @@ def test_draws_through_the_anthropic_protocol_are_as_frequent_as_their_probabili
         item = Comparison.model_validate(row)
         for texts in ((item.response_1, item.response_2), (item.response_2, item.response_1)):
             prompt = labeler.prompter.ask(item.query, *texts)
-            asked = request(llm, prompt, Choose(("1", "2")), ("1", "2"))
+            asked = request(llm.capabilities, prompt, Choose(("1", "2")), ("1", "2"))
             text, _, ending = asked.messages[0].content.rpartition("\n\n")
             # The same text for a model that goes on from its ending.
             requests.append(replace(asked, messages=(Turn(role="user", content=text),), continuation=ending))

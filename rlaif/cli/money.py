@@ -1,0 +1,86 @@
+"""`rlaif quote`: what a run would take, before it runs."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlaif.cli.options import (
+    DataFile,
+    Format,
+    FormatName,
+    Map,
+    PreambleName,
+    Reading,
+    Thinking,
+    Words,
+    columns,
+    grouped,
+)
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif quote pairs.jsonl --task helpfulness --llm openai:gpt-4.1-mini --llm openai:gpt-4.1\n\n"
+    "rlaif quote pairs.jsonl --task helpfulness --llm anthropic:claude-haiku-4-5 --method sampled --draws 8"
+)
+@grouped
+def quote(
+    data: DataFile,
+    thinking: Thinking,
+    reading: Reading,
+    task: Annotated[str, typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")],
+    llm: Annotated[list[str], typer.Option("--llm", help="provider:model; again for each model to compare.")],
+    more: Words = None,
+    map: Map = None,
+    format: Format = FormatName.auto,
+    preamble: PreambleName = "detailed",
+    as_score: Annotated[bool, typer.Option("--score", help="Quote rlaif score, not rlaif label.")] = False,
+    one_order: Annotated[bool, typer.Option("--one-order", help="One order only.")] = False,
+    sample: Annotated[int, typer.Option("--sample", min=2, help="Of how many rows prompts are rendered.")] = 200,
+    prices: Annotated[
+        Path | None, typer.Option("--prices", help="YAML: provider:model to input, output, cached ($ a million).")
+    ] = None,
+) -> None:
+    """Requests, tokens and dollars that a run would take. No key is needed, nothing is asked."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from rlaif.stages.quote import BYTES_PER_TOKEN, RATIONALE_TOKENS
+    from rlaif.stages.quote import quote as run
+
+    settings = asdict(thinking) | asdict(reading) | {"preamble": preamble, "orders": "one" if one_order else "both"}
+    found = run(
+        data,
+        task,
+        llm,
+        score=as_score,
+        format=format.value,
+        columns=columns(map, more),
+        sample=sample,
+        prices=prices,
+        **settings,
+    )
+    table = Table(Column("model", no_wrap=True), "method", "requests", "tokens read", "tokens written", "dollars")
+    for one in found.quotes:
+        cost = "nobody is paid" if one.is_local else "price not known"
+        if one.cost_usd is not None:
+            low, high = one.cost_usd
+            cost = f"{low:,.2f} to {high:,.2f}" if high >= 1 else f"{low:.4f} to {high:.4f}"
+        tokens = _between(*one.input_tokens), _between(*one.output_tokens)
+        table.add_row(one.llm, one.method, f"{one.requests:,}", *tokens, cost)
+    Console(soft_wrap=True).print(table)
+    rejected = f", {found.rejected:,} more cannot be used" if found.rejected else ""
+    typer.echo(f"{found.items:,} row{'s'[: found.items != 1]}{rejected}; prompts of {found.sampled:,} were rendered.")
+    thick, thin = BYTES_PER_TOKEN
+    rationales = f"rationales of {RATIONALE_TOKENS} tokens or more; " if thinking.rationale else ""
+    typer.echo(f"Assumed where no tokenizer is here: {rationales}{thin:g} to {thick:g} bytes a token; no prompt cache.")
+
+
+def _between(low: float, high: float) -> str:
+    unit, scale, digits = (" M", 1e6, 2) if high >= 1e5 else ("", 1, 0)
+    first, last = f"{low / scale:,.{digits}f}", f"{high / scale:,.{digits}f}"
+    return f"{last}{unit}" if first == last else f"{first} to {last}{unit}"

@@ -1,0 +1,190 @@
+"""What a run would take, before it runs: requests, tokens and dollars, for several models side by side.
+
+Prompts are rendered as they would be asked, for a sample of the rows. Tokens are counted where the tokenizer is here,
+and else estimated from bytes; what a model writes is an assumption. Both are stated, and both make the interval wide.
+"""
+
+import math
+import random
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rlaif.columns import ColumnMap
+from rlaif.config import build
+from rlaif.conventions import Format, read_comparisons, read_responses
+from rlaif.errors import InputError, RowError
+from rlaif.labeling.preference import PreferenceConfig
+from rlaif.labeling.verdict import VERDICT_TOKENS, Method, method_for, request
+from rlaif.llm.base import Choose, Generate, Request
+from rlaif.llm.catalog import catalog, entry
+from rlaif.llm.open import open_llm
+from rlaif.llm.prices import Price, price_of
+from rlaif.prompting import Judgement, Prompter, load_task
+from rlaif.records import Comparison, Response, check_comparison, check_response
+
+BYTES_PER_TOKEN = (5.0, 3.0)
+"""English prose has 4 to 5 bytes a token in today's vocabularies; code and other languages have fewer."""
+RATIONALE_TOKENS = 60
+"""The least that a rationale is taken to have; the most is what the settings allow."""
+THINKING_TOKENS = (100, 4096)
+"""Of a reasoning model, for each answer."""
+PROTOCOL_TOKENS = 10
+
+Interval = tuple[float, float]
+Item = Comparison | Response
+
+
+class Quote(NamedTuple):
+    """What one model would take.
+
+    Attributes:
+        llm: `provider:model`.
+        method: how its verdicts would be read.
+        requests: how many it would be asked.
+        input_tokens: lowest and highest.
+        output_tokens: the same.
+        price: of its tokens; None where nobody knows, or nobody is paid.
+        is_local: whether it runs here: its own tokenizer counts, and nobody is paid.
+    """
+
+    llm: str
+    method: Method
+    requests: int
+    input_tokens: Interval
+    output_tokens: Interval
+    price: Price | None
+    is_local: bool
+
+    @property
+    def cost_usd(self) -> Interval | None:
+        """Lowest and highest cost, nothing taken off for prompt caches; None without a price."""
+        if self.price is None:
+            return None
+        low, high = (
+            read * self.price.input + written * self.price.output
+            for read, written in zip(self.input_tokens, self.output_tokens, strict=True)
+        )
+        return low, high
+
+
+class Quoted(NamedTuple):
+    """The rows that would be judged, those that cannot be, those whose prompts were rendered, and a quote a model."""
+
+    items: int
+    rejected: int
+    sampled: int
+    quotes: list[Quote]
+
+
+def quote(
+    data: Any,
+    task: str,
+    models: Sequence[str],
+    *,
+    score: bool = False,
+    format: Format = "auto",
+    columns: ColumnMap | None = None,
+    sample: int = 200,
+    prices: Path | None = None,
+    **settings: Any,
+) -> Quoted:
+    """Quote a run; no key is needed and nothing is asked.
+
+    Args:
+        data: a path, a table or an iterable, of which every row is read.
+        task: a task's name or folder.
+        models: `provider:model`.
+        score: whether responses are scored; else comparisons are labeled.
+        format: whose convention the rows follow.
+        columns: which column holds which field.
+        sample: of how many rows prompts are rendered.
+        prices: a file of prices (see `price_of`).
+        **settings: the fields of `PreferenceConfig`.
+
+    Raises:
+        InputError: the data cannot be read, or has no row that could be judged.
+        CapabilityError: a model cannot do what the settings want.
+    """
+    config = build(PreferenceConfig, settings, "quote")
+    judgement: Judgement = "score" if score else "preference"
+    prompter = Prompter(load_task(task), judgement, config.preamble, config.exemplars, config.rationale)
+    rows: Iterator[tuple[str, Comparison | Response | RowError]]
+    rows = read_responses(data, format, columns) if score else read_comparisons(data, format, columns)
+    rng, drawn, items, rejected = random.Random(config.seed), list[Item](), 0, 0
+    for _, item in rows:
+        try:
+            if isinstance(item, RowError):
+                raise item
+            check_comparison(item) if isinstance(item, Comparison) else check_response(item)
+        except RowError:
+            rejected += 1
+            continue
+        items += 1
+        # Every row is as likely as any other to be in the sample.
+        if len(drawn) < sample:
+            drawn.append(item)
+        elif (place := rng.randrange(items)) < sample:
+            drawn[place] = item
+    if not items:
+        raise InputError(f"there is no row to quote ({rejected:,} cannot be used)")
+    quotes = [_quote(spec, prompter, config, drawn, items, prices) for spec in models]
+    return Quoted(items, rejected, len(drawn), quotes)
+
+
+def _quote(
+    spec: str, prompter: Prompter, config: PreferenceConfig, drawn: Sequence[Item], items: int, prices: Path | None
+) -> Quote:
+    provider, _, model = spec.partition(":")
+    is_local = provider not in catalog()
+    if is_local:
+        llm = open_llm(spec)
+        able, price, thinks = llm.capabilities, None, False
+    else:
+        known = entry(provider, model)
+        able, price, thinks = known.capabilities, price_of(provider, model, prices), known.thinks
+    method = method_for(spec, able, config)
+    draws = config.draws if method == "sampled" else 1
+    thoughts = config.self_consistency if config.rationale else 0
+    orders = 2 if config.orders == "both" and prompter.judgement == "preference" else 1
+    want: Choose | Generate = Choose(prompter.verdicts) if method != "sampled" else Generate(VERDICT_TOKENS, 1.0)
+
+    def asked(item: Item) -> list[Request]:
+        """One order of one item; rationales are empty yet."""
+        texts = (item.response_1, item.response_2) if isinstance(item, Comparison) else (item.response,)
+        first = prompter.ask(item.query, *texts)
+        last = prompter.conclude(first, "") if config.rationale else first
+        verdicts = [request(able, last, want, prompter.verdicts)] * (draws * max(1, thoughts))
+        return [request(able, first, want, ())] * thoughts + verdicts
+
+    def tokens(requests: list[Request]) -> Interval:
+        if is_local:
+            count = float(sum(llm.count_tokens(one) or 0 for one in requests))
+            return count, count
+        size = sum(len((one.messages[0].content + one.continuation).encode()) for one in requests)
+        low, high = (size / ratio + PROTOCOL_TOKENS * len(requests) for ratio in BYTES_PER_TOKEN)
+        return low, high
+
+    lows, highs = zip(*(tokens(asked(item)) for item in drawn), strict=True)
+    noise = _noise(highs, items)
+    texts = orders * items
+    answers = texts * draws * max(1, thoughts)
+    # A rationale is written once, and read again before each answer behind it.
+    thought = RATIONALE_TOKENS * thoughts, config.max_rationale_tokens * thoughts
+    verdict = (1, VERDICT_TOKENS) if method == "sampled" else (1, 1)
+    thinking = THINKING_TOKENS if thinks else (0, 0)
+    read = (
+        texts * (statistics.fmean(lows) * (1 - noise) + thought[0] * draws),
+        texts * (statistics.fmean(highs) * (1 + noise) + thought[1] * draws),
+    )
+    low, high = (texts * thought[end] + answers * (verdict[end] + thinking[end]) for end in (0, 1))
+    return Quote(spec, method, texts * thoughts + answers, read, (low, high), price, is_local)
+
+
+def _noise(sizes: Sequence[float], items: int) -> float:
+    """Two standard errors of the sample's mean as a share of it; nothing where all rows were looked at."""
+    if len(sizes) >= items or len(sizes) < 2:
+        return 0.0
+    error = statistics.stdev(sizes) / math.sqrt(len(sizes))
+    return 2 * error / statistics.fmean(sizes)
