@@ -7,12 +7,12 @@ import pytest
 
 import rlaif.llm.gate as gate_module
 from rlaif.errors import ServiceError
-from rlaif.llm.base import Answer, NoAnswer, Outcome, Request, Usage
+from rlaif.llm.base import Answer, Choose, NoAnswer, Outcome, Request, Usage
 from rlaif.llm.gate import FIRST_LIMIT, OUTAGE_FAULTS, POSSIBLY_BILLED, WINDOW, Fault, Gate
 from rlaif.llm.remote import Limits, Persistent
 from rlaif.records import Turn
 
-REQUEST = Request((Turn(role="user", content="?"),), want=None)  # type: ignore[arg-type]
+REQUEST = Request((Turn(role="user", content="?"),), want=Choose(("1", "2")))
 OVERLOADED = Fault("429", overloaded=True)
 
 

@@ -14,6 +14,7 @@ from rlaif.errors import ModelError, StorageError
 from rlaif.llm.base import Answer, Chain, Choose, Generate, NoAnswer, Outcome, Request, Usage
 from rlaif.llm.ledger import Ledger, connect, transaction
 from rlaif.llm.run import Runner, in_parallel
+from rlaif.llm.scripted import ScriptedLLM
 from rlaif.records import Turn
 
 
@@ -101,16 +102,14 @@ def test_what_is_transient_is_not_stored(tmp_path: Path) -> None:
 
 
 def test_a_broken_model_leaves_nobody_waiting(tmp_path: Path) -> None:
-    class Broken:
-        name, in_flight, identity = "broken", 4, {"provider": "broken"}
-
+    class Broken(ScriptedLLM):
         async def answer(self, requests: AsyncIterator[tuple[str, Request]]) -> AsyncIterator[tuple[str, Outcome]]:
             async for _ in requests:
                 raise ModelError("it broke")
             yield "", NoAnswer("refused", "never")
 
     async def run() -> list[Any]:
-        async with Runner(Broken(), None) as runner:  # type: ignore[arg-type]
+        async with Runner(Broken(lambda _: "never"), None) as runner:
             asked = (runner.ask(question(str(n))) for n in range(3))
             first = await asyncio.gather(*asked, return_exceptions=True)
             return [*first, *await asyncio.gather(runner.ask(question("later")), return_exceptions=True)]
