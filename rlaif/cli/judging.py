@@ -163,12 +163,14 @@ def _judge(judge: "Judge", run: Run, format: FormatName = FormatName.auto) -> No
         command = shlex.join(["rlaif", *sys.argv[1:]])
         say.print(f"\nInterrupted; everything answered is kept. To go on:\n  {command}", markup=False)
         raise typer.Exit(130) from None
-    _print_summary(summary)
+    _print_summary(summary, judge.llm.name)
     if summary.count == 0 and summary.failures:
         raise typer.Exit(1)
 
 
-def _print_summary(summary: "Summary") -> None:
+def _print_summary(summary: "Summary", llm: str) -> None:
+    from rlaif.llm.catalog import catalog
+
     index, totals = summary.index, summary.totals
     failures = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.failures.items())) or "no failures"
     typer.echo(f"{summary.records}: {summary.count:,} of {index.selected:,} rows ({failures})")
@@ -176,7 +178,8 @@ def _print_summary(summary: "Summary") -> None:
         typer.echo(f"{summary.out / 'failures.jsonl'}: why, row by row")
     if index.duplicates:
         typer.echo(f"{index.duplicates:,} rows are the same as an earlier one and were read once")
-    cost = "" if totals.cost_usd is None else f", ${totals.cost_usd:,.4f}"
+    is_paid, spent = llm.partition(":")[0] in catalog(), totals.usage.cost_usd
+    cost = f", ${spent:,.4f}" if spent is not None else ", price not known" if is_paid and totals.asked else ""
     billed = f", {totals.usage.possibly_billed:,} tries possibly billed" if totals.usage.possibly_billed else ""
     typer.echo(
         f"asked {totals.asked:,} now ({totals.tokens:,} tokens{cost}{billed}), {totals.from_ledger:,} from the ledger, "

@@ -55,7 +55,7 @@ class Prompted(Generic[ConfigT]):
             "input_tokens": usage.input_tokens,
             "cached_tokens": usage.cached_tokens,
             "output_tokens": usage.output_tokens,
-            "cost_usd": self.llm.cost(usage),
+            "cost_usd": usage.cost_usd,
             "dropped_turns": fitted.dropped_turns or None,
             "dropped_tokens": fitted.dropped_tokens or None,
         }

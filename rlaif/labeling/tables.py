@@ -144,7 +144,7 @@ async def judge_in_order(
             async with watching(labeler.llm, progress.trouble):
                 async for (number, _), pair in in_parallel(enumerate(rows), one, labeler.llm.in_flight):
                     failure = pair[1].failure if isinstance(pair[1], Failure) else None
-                    progress.advance(failure, runner.totals.tokens, runner.totals.cost_usd)
+                    progress.advance(failure, runner.totals.tokens, runner.totals.usage.cost_usd)
                     finished[number] = pair
                     while following in finished:
                         yield finished.pop(following)

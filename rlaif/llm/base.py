@@ -79,19 +79,23 @@ class Usage:
         cached_tokens: those of them that a prefix cache served.
         output_tokens: written.
         possibly_billed: tries that may have been billed although no answer of theirs arrived.
+        cost_usd: what the tokens cost when they were asked for; None where nobody knows, or nobody is paid.
     """
 
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
     possibly_billed: int = 0
+    cost_usd: float | None = None
 
     def __add__(self, other: "Usage") -> "Usage":
+        costs = [usage.cost_usd for usage in (self, other) if usage.cost_usd is not None]
         return Usage(
             self.input_tokens + other.input_tokens,
             self.cached_tokens + other.cached_tokens,
             self.output_tokens + other.output_tokens,
             self.possibly_billed + other.possibly_billed,
+            sum(costs) if costs else None,
         )
 
 
@@ -186,14 +190,6 @@ class LLM(Protocol):
     @property
     def trouble(self) -> str:
         """What a person who waits should know now, such as that the server is gone; else empty."""
-        ...
-
-    def cost(self, usage: Usage) -> float | None:
-        """What some tokens cost, in US dollars; None where nobody knows, or nobody is paid.
-
-        Args:
-            usage: the tokens.
-        """
         ...
 
     def count_tokens(self, request: Request) -> int | None:

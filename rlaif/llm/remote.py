@@ -48,11 +48,12 @@ class Persistent:
         Args:
             send: one try of one request; raises `Fault` where it may be repeated.
             limits: how hard.
-            price: of a token; without it nothing costs anything.
+            price: of a token; without it no cost is known.
             room_to_think: tokens that may be written, and paid for, beside an answer.
         """
         self._send, self._limits = send, limits
         self._price, self._room_to_think = price or Price(0.0, 0.0, 0.0), room_to_think
+        self._is_priced = price is not None
         self.budget = Budget(limits.max_cost_usd)
         self.gate = Gate(
             limits.concurrency, limits.outage_patience_s, limits.requests_per_minute, limits.tokens_per_minute
@@ -96,7 +97,9 @@ class Persistent:
             outcome: Outcome = await retrying(attempt)
         except Fault as fault:
             outcome = NoAnswer("unavailable", f"{fault}; tried {tried} times")
-        return replace(outcome, usage=lost + outcome.usage)
+        usage = lost + outcome.usage
+        cost = self._price.cost(usage) if self._is_priced else None
+        return replace(outcome, usage=replace(usage, cost_usd=cost))
 
     def _pause(self, state: RetryCallState) -> float:
         """Longer from try to try, with jitter, and never less than the server asks for."""

@@ -32,7 +32,6 @@ class Totals:
     asked: int = 0
     from_ledger: int = 0
     usage: Usage = field(default_factory=Usage)
-    cost_usd: float | None = None
 
     @property
     def tokens(self) -> int:
@@ -56,7 +55,7 @@ class Runner:
         """
         self.llm = llm
         self._ask_failed_again = ask_failed_again
-        self.totals = Totals(cost_usd=llm.cost(Usage()))
+        self.totals = Totals()
         self._ledger = ledger
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
         self._requests: asyncio.Queue[tuple[str, Request]] = asyncio.Queue()
@@ -133,8 +132,6 @@ class Runner:
         for key, outcome in arrived:
             self.totals.asked += 1
             self.totals.usage += outcome.usage
-            if self.totals.cost_usd is not None:
-                self.totals.cost_usd += self.llm.cost(outcome.usage) or 0.0
             future = self._waiting.pop(key)
             if not future.done():
                 future.set_result(outcome)

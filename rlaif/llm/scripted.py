@@ -44,10 +44,6 @@ class ScriptedLLM:
         """What the double claims to be able to do."""
         return self._capabilities
 
-    def cost(self, usage: Usage) -> float | None:
-        """Nobody is paid."""
-        return None
-
     def count_tokens(self, request: Request) -> int:
         """Words of the request, which is what this model calls tokens.
 

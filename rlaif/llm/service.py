@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import httpx2
 
 from rlaif.errors import ConfigError, ServiceError
-from rlaif.llm.base import Capabilities, NoAnswer, Outcome, Request, Usage
+from rlaif.llm.base import Capabilities, NoAnswer, Outcome, Request
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
 from rlaif.llm.prices import Price
 from rlaif.llm.remote import Limits, Persistent
@@ -83,10 +83,6 @@ class Service(ABC):
     def trouble(self) -> str:
         """What a person who waits should know now; empty while all is well."""
         return self._persistent.gate.trouble if self._persistent else ""
-
-    def cost(self, usage: Usage) -> float | None:
-        """What some tokens cost, in US dollars; None where nobody knows."""
-        return self.price.cost(usage) if self.price else None
 
     def count_tokens(self, request: Request) -> int | None:
         """Not known beforehand: the server has the tokenizer."""

@@ -106,10 +106,6 @@ class TransformersLLM:
         path = self._folder / "card.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
-    def cost(self, usage: Usage) -> float | None:
-        """Nobody is paid."""
-        return None
-
     def count_tokens(self, request: Request) -> int:
         """How many tokens the model reads for a request.
 

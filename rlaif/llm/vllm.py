@@ -82,10 +82,6 @@ class VLLM:
             seed=0,
         )
 
-    def cost(self, usage: Usage) -> float | None:
-        """Nobody is paid."""
-        return None
-
     def count_tokens(self, request: Request) -> int:
         """How many tokens the model reads for a request.
 

@@ -210,7 +210,7 @@ class _Run:
                         if len(self._pending) >= _STORE_EVERY or time.monotonic() - self._stored_at > _STORE_EVERY_S:
                             self._store()
                         failure = result.failure if isinstance(result, Failure) else None
-                        progress.advance(failure, runner.totals.tokens, runner.totals.cost_usd)
+                        progress.advance(failure, runner.totals.tokens, runner.totals.usage.cost_usd)
 
     def _store(self) -> None:
         pending, self._pending = self._pending, []

@@ -127,14 +127,14 @@ def test_a_cap_is_never_passed_and_a_higher_one_goes_on(
         manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
         told = manifest["invocations"][0]
         assert told["status"] == "stopped"
-        assert told["cost_usd"] == pytest.approx(billed)
+        assert told["usage"]["cost_usd"] == pytest.approx(billed)
         delivered = sum(server.delivered.values())
         assert 0 < delivered < 240
         summary = label(server, 5.0)
         assert summary.count == 120
         assert set(server.delivered.values()) == {1}
         assert summary.totals.asked == 240 - delivered
-        assert summary.totals.cost_usd == pytest.approx(
+        assert summary.totals.usage.cost_usd == pytest.approx(
             2e-6 * summary.totals.usage.input_tokens + 8e-6 * summary.totals.usage.output_tokens
         )
     lines = (tmp_path / "run" / "preferences.jsonl").read_text().splitlines()
