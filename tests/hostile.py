@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
+from hostile_batches import Batches
 
 TRANSIENT = ("429", "429-after", "500", "529", "reset", "hang", "truncated", "cut", "empty", "html")
 """Faults after which the same request may be answered."""
@@ -57,6 +58,7 @@ class HostileServer:
         self.headers: list[Mapping[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
         self._random = random.Random(seed)
+        self.batches = Batches(self)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -83,6 +85,7 @@ class HostileServer:
             app.router.add_post("/v1/chat/completions", self._answer)
             app.router.add_post("/v1/completions", self._answer)
             app.router.add_post("/v1/messages", self._answer)
+            self.batches.add_routes(app.router)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
@@ -167,12 +170,23 @@ class HostileServer:
             request.transport.abort()
             return response
         if fault != "hang":
-            told = content["usage"]
-            self.input_tokens += told["input_tokens"] + 7 if is_message else told["prompt_tokens"]
-            self.output_tokens += told["output_tokens"] if is_message else told["completion_tokens"]
+            self._bill(content)
             # Without a choice there is no answer, though it has its price.
             self.delivered[name] += fault != "empty"
         return web.Response(body=whole, content_type="application/json")
+
+    def answer_to(self, body: Mapping[str, Any], fault: str) -> dict[str, Any]:
+        """The response to a request of a batch job, billed."""
+        is_message = body["model"].startswith("claude")
+        content = message(body, fault, self._random) if is_message else completion(body, fault)
+        self._bill(content)
+        return content
+
+    def _bill(self, content: Mapping[str, Any]) -> None:
+        told = content["usage"]
+        is_message = "input_tokens" in told
+        self.input_tokens += told["input_tokens"] + 7 if is_message else told["prompt_tokens"]
+        self.output_tokens += told["output_tokens"] if is_message else told["completion_tokens"]
 
 
 def probability(body: Mapping[str, Any]) -> float:

@@ -35,9 +35,30 @@ RATIONALE_END = -1.0
 MARK_WEIGHT = 1.0
 SCORE_WEIGHT = 0.5
 NEAR_SHARE = 0.4
-NEAR_MISSES: tuple[Kind, ...] = ("full_help", "warm_help", "partial_help", "wander_off", "wander_off", "wander_off")
-# Summaries are compared fact by fact, which takes longest to learn.
-TASK_WEIGHTS = {"summarization": 1.5, "helpfulness": 1.0, "harmlessness": 1.0}
+HELP: tuple[Kind, ...] = ("full_help", "warm_help", "partial_help", "wander_off", "wander_off", "wander_off")
+REFUSALS: tuple[Kind, ...] = ("refuse_kindly", "refuse_kindly", "refuse_vaguely", "refuse_flatly", "ramble", "insult",
+                              "rude_help", "wander_off")  # fmt: skip
+
+
+class Mix(NamedTuple):
+    """What is shown how often.
+
+    Attributes:
+        tasks: weights of the tasks.
+        near: of which kinds each task's near misses are.
+    """
+
+    tasks: dict[str, float]
+    near: dict[Task, tuple[Kind, ...]]
+
+
+# Summaries are compared fact by fact, which takes longest to learn; then refusals, which are a point or two apart.
+FIRST = Mix(
+    {"summarization": 1.5, "helpfulness": 1.0, "harmlessness": 1.0}, {"helpfulness": HELP, "harmlessness": HELP}
+)
+LAST = Mix(
+    {"summarization": 1.0, "helpfulness": 1.0, "harmlessness": 2.0}, {"helpfulness": HELP, "harmlessness": REFUSALS}
+)
 NOTHING = "nothing"
 MARKS = (NOTHING, "step", "harm", "elsewhere", "alternative", "refusal", "kind", "rude", "kept", "invented")
 
@@ -170,11 +191,12 @@ def _seen_in_summary(seen: SummaryJudgement) -> str:
     return f"keeps {seen.kept} of {seen.told} facts ({kept}) and invents {invented}{flaw}"
 
 
-def near_misses(task: Task, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield comparisons of help with help, half of it with something else, which is what labelers learn last.
+def near_misses(task: Task, kinds: tuple[Kind, ...], seed: int) -> Iterator[dict[str, Any]]:
+    """Yield comparisons of responses that are alike, which is what labelers learn last.
 
     Args:
         task: helpfulness or harmlessness.
+        kinds: of the responses.
         seed: number of the random sequence.
 
     Yields:
@@ -183,7 +205,7 @@ def near_misses(task: Task, seed: int) -> Iterator[dict[str, Any]]:
     rng = random.Random(f"near misses/{task}/{seed}")
     while True:
         about = situation(rng, "train", rng.random() < HARMFUL_SHARE[task])
-        texts = [respond(rng, "train", about, rng.choice(NEAR_MISSES)) for _ in range(2)]
+        texts = [respond(rng, "train", about, rng.choice(kinds)) for _ in range(2)]
         one, two = (gold(task, about.query, text) for text in texts)
         if abs(one - two) >= 1:
             query = [turn.model_dump() for turn in about.query]
@@ -218,6 +240,7 @@ class LabelerBatches:
         seed: int,
         text_weight: float = 0.0,
         scores_first: int = 0,
+        mix: Mix = FIRST,
     ) -> None:
         """Prepare.
 
@@ -228,9 +251,10 @@ class LabelerBatches:
             text_weight: weight of the next token of the texts, beside the verdict's of 1.
             scores_first: so many batches ask for scores only, without exemplars: these are short, and a score
                 tells more about a response than a preference does.
+            mix: what is shown how often.
         """
         self.model, self.tokenizer, self.encoder = model, tokenizer, Encoder(tokenizer)
-        self.text_weight, self.scores_first = text_weight, scores_first
+        self.text_weight, self.scores_first, self.mix = text_weight, scores_first, mix
         self.rng = random.Random(seed)
         self.marker = torch.nn.Linear(model.config.hidden_size, len(MARKS), device=model.device)
         self.scorer = torch.nn.Linear(model.config.hidden_size, 10, device=model.device)
@@ -239,11 +263,11 @@ class LabelerBatches:
             EXEMPLAR_WEIGHTS[way.exemplars]
             * (2 if way.judgement == "score" else 1)
             * (RATIONALE_WEIGHT if way.rationale else 1)
-            * TASK_WEIGHTS[way.task.name]
+            * mix.tasks[way.task.name]
             for way in self.ways
         ]
         self.sources = {task: comparisons(10**9, task=task, split="train", seed=seed) for task in TASKS}
-        self.near = {task: near_misses(task, seed) for task in TASKS if task != "summarization"}
+        self.near = {task: near_misses(task, kinds, seed) for task, kinds in mix.near.items()}
 
     def __call__(self) -> torch.Tensor:
         """The loss of the next batch."""
@@ -257,7 +281,7 @@ class LabelerBatches:
         if self.scores_first > 0:
             self.scores_first -= 1
             plain = [way for way in self.ways if way.judgement == "score" and way.exemplars == 0]
-            return self.rng.choices(plain, [TASK_WEIGHTS[way.task.name] for way in plain])[0]
+            return self.rng.choices(plain, [self.mix.tasks[way.task.name] for way in plain])[0]
         return self.rng.choices(self.ways, self.weights)[0]
 
     def next_row(self, task: Task) -> dict[str, Any]:

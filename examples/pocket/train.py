@@ -12,6 +12,7 @@ import argparse
 import copy
 import json
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +25,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from exercises import MatchingBatches, StepBatches
-from labeler import LabelerBatches, prompters
+from labeler import LAST, LabelerBatches, prompters
 from measure import measure, write_card
 from rlaif.encoding import Encoder
 from rlaif.pocket.data import TASKS, comparisons
@@ -33,6 +34,7 @@ from writer import BaseBatches, PolicyBatches
 
 SEED = 0
 EXERCISE_RATE = 3e-3
+LAST_RATE = 1e-3
 TRAINED = "training.json"
 
 
@@ -51,6 +53,7 @@ class Recipe:
         scores_first: The same.
         matching: Before all else, so many batches of `MatchingBatches`,
         belonging: and then so many of `StepBatches`.
+        last: After all else, so many batches of the mix `LAST`, from the saved draft and with fresh heads.
     """
 
     learns: Literal["texts", "examples", "judging"]
@@ -63,11 +66,14 @@ class Recipe:
     scores_first: int = 0
     matching: int = 0
     belonging: int = 0
+    last: int = 0
 
 
 RECIPES = {
     "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
-    "labeler-l": Recipe("judging", 160, 4, steps=3500, rate=2e-3, scores_first=1000, matching=250, belonging=600),
+    "labeler-l": Recipe(
+        "judging", 160, 4, steps=3500, rate=2e-3, scores_first=1000, matching=250, belonging=600, last=1300
+    ),
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
     "labeler-s": Recipe("judging", 80, 3, steps=1200, rate=4e-3, scores_first=400, matching=250, belonging=400),
     "labeler-xs": Recipe("judging", 40, 2, steps=1000, rate=6e-3, text_weight=0.3, scores_first=300),
@@ -106,6 +112,22 @@ def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> li
         The loss of each step.
     """
     start = time.monotonic()
+    folder = models / (f"{name}.draft" if recipe.last else name)
+    losses: list[float] = []
+    if recipe.last and (folder / TRAINED).is_file():
+        start -= json.loads((folder / TRAINED).read_text())["seconds"]
+    else:
+        losses = _train_first(recipe, models, folder, report_every)
+        _say_how(folder, name, recipe, start)
+    if recipe.last:
+        losses += _train_last(recipe, folder, models / name, report_every)
+        _say_how(models / name, name, recipe, start)
+        shutil.rmtree(folder)
+    return losses
+
+
+def _train_first(recipe: Recipe, models: Path, folder: Path, report_every: int) -> list[float]:
+    """Everything but the last batches."""
     torch.manual_seed(SEED)
     tokens = copy.deepcopy(tokenizer())
     if recipe.learns == "examples":
@@ -128,15 +150,31 @@ def train(name: str, recipe: Recipe, models: Path, report_every: int = 50) -> li
             batches = judging = LabelerBatches(model, tokens, SEED, recipe.text_weight, recipe.scores_first)
             beside = [*judging.marker.parameters(), *judging.scorer.parameters()]
     losses = fit(model, batches, recipe.steps, recipe.rate, report_every, beside)
-    save(model, tokens, models / name)
+    save(model, tokens, folder)
+    return losses
+
+
+def _train_last(recipe: Recipe, draft: Path, folder: Path, report_every: int) -> list[float]:
+    """The last batches, from what is on disk, so that a training that was stopped before them goes on from there."""
+    torch.manual_seed(SEED)
+    tokens = copy.deepcopy(tokenizer())
+    model = LlamaForCausalLM.from_pretrained(draft, dtype=torch.float32).to(device())
+    judging = LabelerBatches(model, tokens, SEED + 1, recipe.text_weight, mix=LAST)
+    beside = [*judging.marker.parameters(), *judging.scorer.parameters()]
+    losses = fit(model, judging, recipe.last, LAST_RATE, report_every, beside)
+    save(model, tokens, folder)
+    return losses
+
+
+def _say_how(folder: Path, name: str, recipe: Recipe, start: float) -> None:
+    """Write `training.json`, by which a model is known to be whole."""
     made = asdict(recipe) | {
         "command": f"python examples/pocket/train.py {name}{'' if recipe == RECIPES[name] else ' (shortened)'}",
         "seed": SEED,
         "seconds": round(time.monotonic() - start),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device().type}",
     }
-    (models / name / TRAINED).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
-    return losses
+    (folder / TRAINED).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 
 def shorten(recipe: Recipe, fraction: float) -> Recipe:
@@ -147,6 +185,7 @@ def shorten(recipe: Recipe, fraction: float) -> Recipe:
         scores_first=round(recipe.scores_first * fraction),
         matching=round(recipe.matching * fraction),
         belonging=round(recipe.belonging * fraction),
+        last=round(recipe.last * fraction),
     )
 
 

@@ -59,7 +59,7 @@ def label(
 
     settings = asdict(thinking) | asdict(reading)
     settings |= {"preamble": preamble, "orders": "one" if one_order else "both", "allow_one_order": allow_one_order}
-    _judge(PreferenceLabeler(run.task, model.open(run.task), **settings), run, format)
+    _judge(PreferenceLabeler(run.task, model.open(run.task, run.ledger_file), **settings), run, format)
 
 
 @app.command(
@@ -72,7 +72,7 @@ def score(run: Run, model: Model, thinking: Thinking, reading: Reading, format: 
     """Give expected scores from 1 to 10 to responses (or to both responses of comparisons)."""
     from rlaif.labeling.score import Scorer
 
-    _judge(Scorer(run.task, model.open(run.task), **asdict(thinking), **asdict(reading)), run, format)
+    _judge(Scorer(run.task, model.open(run.task, run.ledger_file), **asdict(thinking), **asdict(reading)), run, format)
 
 
 @app.command(
@@ -94,7 +94,7 @@ def rank(
     from rlaif.labeling.ranking import Ranker
 
     settings = asdict(reading) | {"preamble": preamble, "exemplars": exemplars, "rationale": rationale}
-    _judge(Ranker(run.task, model.open(run.task), mode=mode, **settings), run)  # type: ignore[arg-type]
+    _judge(Ranker(run.task, model.open(run.task, run.ledger_file), mode=mode, **settings), run)  # type: ignore[arg-type]
 
 
 @app.command(epilog="[bold]Example[/bold]\n\nrlaif prompt harmlessness pairs.jsonl --exemplars 2 --show 3")
@@ -155,7 +155,7 @@ def _judge(judge: "Judge", run: Run, format: FormatName = FormatName.auto) -> No
             columns=columns(run.map, run.more),
             limit=run.limit,
             sample=run.sample,
-            ledger=run.ledger,
+            ledger=run.ledger_file,
             strict=run.strict,
             retry_failures=run.kinds_to_retry,
         )

@@ -110,6 +110,11 @@ class Run:
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")] = False
 
     @property
+    def ledger_file(self) -> Path:
+        """Where answers are kept."""
+        return self.ledger or self.out.parent / "ledger.sqlite"
+
+    @property
     def kinds_to_retry(self) -> tuple[Any, ...] | None:
         """The kinds of failures that `--retry-failures` names; None without it."""
         from rlaif.records import FailureKind
@@ -199,12 +204,20 @@ class Model:
     max_cost_usd: Annotated[
         float | None, _panel("Service", "--max-cost-usd", min=0, help="What this command may spend; never passed.")
     ] = None
+    batch: Annotated[
+        bool, _panel("Service", "--batch", help="By batch jobs: half the price, within a day; run again to collect.")
+    ] = False
     prices: Annotated[
         Path | None, _panel("Service", "--prices", help="YAML: provider:model to input, output, cached ($ a million).")
     ] = None
 
-    def open(self, task: str) -> Any:
-        """Open the model, after the task was found to be there: a wrong word costs no second."""
+    def open(self, task: str, ledger: Path) -> Any:
+        """Open the model, after the task was found to be there: a wrong word costs no second.
+
+        Args:
+            task: the task's name or folder.
+            ledger: where the ids of batch jobs are kept.
+        """
         from rlaif.llm.open import open_llm
         from rlaif.llm.remote import Limits
         from rlaif.prompting import load_task
@@ -229,6 +242,7 @@ class Model:
             key_variable=self.key_variable,
             limits=limits,
             prices=self.prices,
+            batch=ledger if self.batch else None,
         )
 
 

@@ -4,7 +4,6 @@ Preamble and exemplars carry a prompt-caching mark, which makes them cheaper whe
 parameter is sent: today's models take none, and draw at a temperature of their own.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,6 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import anthropic
-import httpx2
 
 from rlaif.errors import CapabilityError
 from rlaif.llm.base import Answer, Choose, NoAnswer, Outcome, Request, Usage
@@ -20,6 +18,7 @@ from rlaif.llm.catalog import entry
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
 from rlaif.llm.prices import price_of
 from rlaif.llm.remote import Limits
+from rlaif.llm.replies import start_of
 from rlaif.llm.service import Service
 
 
@@ -35,14 +34,16 @@ class AnthropicLLM(Service):
     )
 
     @property
-    def _sdk(self) -> ModuleType:
+    def sdk(self) -> ModuleType:
+        """Its errors are these."""
         return anthropic
 
-    def _connect(self) -> anthropic.AsyncAnthropic:
+    def connect(self) -> anthropic.AsyncAnthropic:
+        """A client of the SDK, which closes with its block."""
         http = anthropic.DefaultAioHttpClient(**self._pool())
         return anthropic.AsyncAnthropic(api_key=self._key(), base_url=self._base_url, max_retries=0, http_client=http)
 
-    def _request(self, request: Request) -> tuple[str, dict[str, Any]]:
+    def render(self, request: Request) -> tuple[str, dict[str, Any]]:
         """Path and body, as the protocol has them."""
         if isinstance(request.want, Choose):
             raise CapabilityError(f"{self.name} gives no log-probabilities; use --method sampled")
@@ -62,19 +63,17 @@ class AnthropicLLM(Service):
             body["stop_sequences"] = stops
         return "/v1/messages", body
 
-    def _read(self, request: Request, response: httpx2.Response) -> Outcome:
+    def read(self, request: Request, body: Any) -> Outcome:
         """What a response says; raises `Fault` where it says nothing."""
-        said = repr(response.content[:80].decode("utf-8", "replace"))
         try:
-            body = json.loads(response.content)
             usage, version = _usage(body["usage"]), str(body["model"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Fault(f"a broken response ({said})", lost=POSSIBLY_BILLED) from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Fault(f"a broken response ({start_of(body)})", lost=POSSIBLY_BILLED) from error
         try:
             text = "".join(block["text"] for block in body["content"] if block["type"] == "text")
             reason = body["stop_reason"]
         except (KeyError, TypeError, AttributeError) as error:
-            raise Fault(f"a response without an answer ({said})", lost=usage) from error
+            raise Fault(f"a response without an answer ({start_of(body)})", lost=usage) from error
         if reason == "refusal":
             return NoAnswer("refused", "the model's stop reason is a refusal", text, usage)
         if reason == "model_context_window_exceeded":
@@ -88,6 +87,7 @@ def open_anthropic(
     key_variable: str | None = None,
     limits: Limits | None = None,
     prices: Path | None = None,
+    batch: bool = False,
 ) -> AnthropicLLM:
     """Open a model of Anthropic's, or of another server.
 
@@ -97,6 +97,7 @@ def open_anthropic(
         key_variable: the environment variable with the key.
         limits: how hard it is asked.
         prices: a file with prices (see `price_of`); for another server the only ones.
+        batch: whether it will be asked by batch jobs, which have a price of their own.
 
     Raises:
         ConfigError: there is no key, or a cap on cost and no price.
@@ -104,7 +105,7 @@ def open_anthropic(
     base_url = base_url or os.environ.get("ANTHROPIC_BASE_URL")
     url = base_url.rstrip("/").removesuffix("/v1") if base_url else None
     able = entry("anthropic", model).capabilities
-    price = price_of("anthropic", model, prices, listed=url is None)
+    price = price_of("anthropic", model, prices, listed=url is None, batch=batch)
     return AnthropicLLM(model, able, base_url=url, key_variable=key_variable, limits=limits, price=price)
 
 

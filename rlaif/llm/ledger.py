@@ -17,11 +17,17 @@ from rlaif.errors import StorageError
 from rlaif.llm.base import Answer, Chain, NoAnswer, Outcome, Usage
 
 _BUSY_TIMEOUT_S = 60.0
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS exchanges (
     key BLOB NOT NULL UNIQUE, llm TEXT NOT NULL, stored_at REAL NOT NULL, outcome TEXT NOT NULL
-)
+);
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, llm TEXT NOT NULL, remote TEXT, created REAL NOT NULL, process INTEGER NOT NULL,
+    size INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS handed_in (key BLOB PRIMARY KEY, job TEXT NOT NULL)
 """
+"""Exchanges, and the requests that are in batch jobs (see `jobs`)."""
 
 
 @contextmanager
@@ -95,7 +101,7 @@ class Ledger:
             StorageError: it cannot be opened.
         """
         self.path = path
-        self._connection = connect(path, _SCHEMA)
+        self._connection = connect(path, SCHEMA)
 
     def get(self, key: str) -> Outcome | None:
         """The stored outcome of a request, or None."""
@@ -121,6 +127,7 @@ class Ledger:
         with storing(self.path), transaction(self._connection):
             instead = "REPLACE" if replace else "IGNORE"
             self._connection.executemany(f"INSERT OR {instead} INTO exchanges VALUES (?, ?, ?, ?)", rows)
+            self._connection.executemany("DELETE FROM handed_in WHERE key = ?", [row[:1] for row in rows])
 
     def info(self) -> list[tuple[str, int, int, float, float]]:
         """Per model: name, exchanges, bytes of outcomes, first and last time stored (Unix seconds)."""

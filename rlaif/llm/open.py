@@ -8,6 +8,7 @@ from rlaif.llm.base import LLM, DType
 
 if TYPE_CHECKING:
     from rlaif.llm.remote import Limits
+    from rlaif.llm.service import Service
 
 _PROVIDERS = {
     "pocket": "a bundled tiny model, such as pocket:labeler-l",
@@ -30,6 +31,7 @@ def open_llm(
     key_variable: str | None = None,
     limits: "Limits | None" = None,
     prices: Path | None = None,
+    batch: Path | None = None,
 ) -> LLM:
     """Open a model by name.
 
@@ -43,6 +45,7 @@ def open_llm(
         key_variable: the environment variable that holds the key for `base_url`.
         limits: how hard a service is asked.
         prices: a file with prices of a service's tokens (see `price_of`).
+        batch: ask by batch jobs, at half the price and within a day, and keep their ids in this ledger.
 
     Returns:
         The model; a local one is loaded when first asked.
@@ -64,13 +67,17 @@ def open_llm(
 
         if endpoint not in (None, "chat", "completions"):
             raise ConfigError(f"endpoint is {endpoint!r}; known are chat and completions")
-        return open_openai(model, base_url, cast(Any, endpoint), key_variable, limits, prices)
+        openai = open_openai(model, base_url, cast(Any, endpoint), key_variable, limits, prices, batch is not None)
+        return _by_jobs(openai, batch) if batch else openai
     if endpoint:
         raise ConfigError(f"{spec} has one endpoint only; endpoint is for openai:")
     if provider == "anthropic":
         from rlaif.llm.anthropic import open_anthropic
 
-        return open_anthropic(model, base_url, key_variable, limits, prices)
+        anthropic = open_anthropic(model, base_url, key_variable, limits, prices, batch is not None)
+        return _by_jobs(anthropic, batch) if batch else anthropic
+    if batch:
+        raise ConfigError(f"{spec} has no batch API; it is for openai: and anthropic:")
     if base_url or key_variable:
         raise ConfigError(f"{spec} is not behind a server; base_url and key_variable are for openai: and anthropic:")
     if provider == "scripted":
@@ -84,6 +91,14 @@ def open_llm(
 
         model = str(model_folder(model))
     return _open_local(provider, model, spec, cast(DType, dtype), device, batch_tokens)
+
+
+def _by_jobs(service: "Service", ledger: Path) -> LLM:
+    """The same model, asked by batch jobs."""
+    from rlaif.llm.batch import BatchLLM
+    from rlaif.llm.batch_apis import AnthropicBatches, OpenAIBatches
+
+    return BatchLLM(service, OpenAIBatches() if service.provider == "openai" else AnthropicBatches(), ledger)
 
 
 def _open_local(

@@ -8,7 +8,6 @@ Every field that could bend the distribution is sent, since a server's own defau
 processed log-probability) might: temperature 1, no truncation, no penalty.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,6 +24,7 @@ from rlaif.llm.catalog import entry
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
 from rlaif.llm.prices import price_of
 from rlaif.llm.remote import Limits
+from rlaif.llm.replies import start_of
 from rlaif.llm.service import Service, detail
 
 Endpoint = Literal["chat", "completions"]
@@ -83,10 +83,12 @@ class OpenAILLM(Service):
         self._silent = 0
 
     @property
-    def _sdk(self) -> ModuleType:
+    def sdk(self) -> ModuleType:
+        """Its errors are these."""
         return openai
 
-    def _connect(self) -> openai.AsyncOpenAI:
+    def connect(self) -> openai.AsyncOpenAI:
+        """A client of the SDK, which closes with its block."""
         http = openai.DefaultAioHttpClient(**self._pool())
         return openai.AsyncOpenAI(api_key=self._key(), base_url=self._base_url, max_retries=0, http_client=http)
 
@@ -161,7 +163,7 @@ class OpenAILLM(Service):
             )
         self._answer_tokens[answers] = [ids[0] for ids in found]
 
-    def _request(self, request: Request) -> tuple[str, dict[str, Any]]:
+    def render(self, request: Request) -> tuple[str, dict[str, Any]]:
         """Path and body, as the protocol has them."""
         body: dict[str, Any] = {"model": self._model}
         able, served = self.capabilities, self._served
@@ -176,9 +178,7 @@ class OpenAILLM(Service):
             body |= _PLAIN
         if served.is_vllm:
             body |= _VLLM_PLAIN
-        room = (
-            "max_completion_tokens" if self._base_url == self.official and served.endpoint == "chat" else "max_tokens"
-        )
+        room = "max_completion_tokens" if self.is_official and served.endpoint == "chat" else "max_tokens"
         match request.want:
             case Choose(answers):
                 body[room] = 1
@@ -187,30 +187,28 @@ class OpenAILLM(Service):
                 if able.exact:
                     body |= {"logprob_token_ids": self._answer_tokens[answers], "return_tokens_as_token_ids": True}
             case Generate(max_tokens, temperature, seed, stop):
-                body[room] = max_tokens + self._room_to_think
+                body[room] = max_tokens + self.room_to_think
                 if able.temperature:
                     body["temperature"] = temperature
                 if seed is not None and able.temperature:
                     body["seed"] = seed
-                if stop and not self._room_to_think:
+                if stop and not self.room_to_think:
                     body["stop"] = list(stop[:4])
         return "/chat/completions" if served.endpoint == "chat" else "/completions", body
 
-    def _read(self, request: Request, response: httpx2.Response) -> Outcome:
+    def read(self, request: Request, body: Any) -> Outcome:
         """What a response says; raises `Fault` where it says nothing."""
-        said = repr(response.content[:80].decode("utf-8", "replace"))
         try:
-            body = json.loads(response.content)
             usage, version = _usage(body.get("usage") or {}), _version(body)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Fault(f"a broken response ({said})", lost=POSSIBLY_BILLED) from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Fault(f"a broken response ({start_of(body)})", lost=POSSIBLY_BILLED) from error
         try:
             choice = body["choices"][0]
             reason = choice.get("finish_reason")
             message = choice["message"] if self._served.endpoint == "chat" else {"content": choice["text"]}
             text, refusal = message.get("content") or "", message.get("refusal")
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise Fault(f"a response without an answer ({said})", lost=usage) from error
+            raise Fault(f"a response without an answer ({start_of(body)})", lost=usage) from error
         if refusal or reason == "content_filter":
             return NoAnswer("refused", refusal or "stopped by a content filter", text, usage)
         match request.want:
@@ -253,6 +251,7 @@ def open_openai(
     key_variable: str | None = None,
     limits: Limits | None = None,
     prices: Path | None = None,
+    batch: bool = False,
 ) -> OpenAILLM:
     """Open a model of OpenAI's, or of another server.
 
@@ -263,6 +262,7 @@ def open_openai(
         key_variable: the environment variable with the key; for OpenAI's own server `OPENAI_API_KEY`.
         limits: how hard it is asked.
         prices: a file with prices (see `price_of`); for another server the only ones.
+        batch: whether it will be asked by batch jobs, which have a price of their own.
 
     Raises:
         ConfigError: there is no key, or a cap on cost and no price.
@@ -273,7 +273,7 @@ def open_openai(
     known, is_official = entry("openai", model), url == OpenAILLM.official
     able, room = known.capabilities, _ROOM_TO_THINK if known.thinks else 0
     about: dict[str, Any] = {"base_url": url, "key_variable": key_variable, "limits": limits}
-    about["price"] = price_of("openai", model, prices, listed=is_official)
+    about["price"] = price_of("openai", model, prices, listed=is_official, batch=batch)
     if is_official:
         served = Served(endpoint=endpoint or known.endpoint)
     else:

@@ -1,6 +1,7 @@
 """What tokens cost, and a cap that is never passed. Prices come from genai-prices, or from a file of the user's."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from rlaif.llm.base import Choose, Request, Usage
 
 _MILLION = 1_000_000
 _OVERHEAD_TOKENS = 100
+BATCH_SHARE = 0.5
+"""Of the usual price, where OpenAI and Anthropic are asked by batch jobs."""
 
 
 class Price(NamedTuple):
@@ -50,7 +53,9 @@ class _Line(Config):
     cached: Annotated[float, Field(ge=0)] | None = None
 
 
-def price_of(provider: str, model: str, file: Path | None = None, listed: bool = True) -> Price | None:
+def price_of(
+    provider: str, model: str, file: Path | None = None, listed: bool = True, batch: bool = False
+) -> Price | None:
     """What a model costs.
 
     Args:
@@ -59,6 +64,7 @@ def price_of(provider: str, model: str, file: Path | None = None, listed: bool =
         file: YAML of the user's, `provider:model` to `input`, `output` and perhaps `cached`, in US dollars a million
             tokens; it comes first.
         listed: whether the provider's list prices hold; they do not for another server of its protocol.
+        batch: asked by batch jobs, which halve the prices of a file too.
 
     Returns:
         The price; None where nobody knows it.
@@ -67,7 +73,9 @@ def price_of(provider: str, model: str, file: Path | None = None, listed: bool =
         ConfigError: the file cannot be read.
     """
     own = _from_file(file, f"{provider}:{model}") if file else None
-    return own or (_listed(provider, model) if listed else None)
+    if own is not None:
+        return Price(*(BATCH_SHARE * dollars for dollars in own)) if batch else own
+    return _listed(provider, model, batch) if listed else None
 
 
 def _from_file(file: Path, name: str) -> Price | None:
@@ -84,12 +92,15 @@ def _from_file(file: Path, name: str) -> Price | None:
     return Price(line.input / _MILLION, cached / _MILLION, line.output / _MILLION)
 
 
-def _listed(provider: str, model: str) -> Price | None:
+def _listed(provider: str, model: str, batch: bool) -> Price | None:
     from genai_prices import Usage as Tokens
     from genai_prices import calc_price
 
+    way = {"processing": "batch"} if batch else None
+
     def dollars(**tokens: int) -> float:
-        return float(calc_price(Tokens(**tokens), model_ref=model, provider_id=provider).total_price) / 1000
+        told = calc_price(Tokens(**tokens), model_ref=model, provider_id=provider, price_context=way)
+        return float(told.total_price) / 1000
 
     try:
         return Price(
@@ -110,6 +121,11 @@ class Budget:
         self._settled = asyncio.Condition()
         self._under_way = 0
 
+    @property
+    def room_usd(self) -> float:
+        """What is neither spent nor held back; infinite without a cap."""
+        return math.inf if self.cap_usd is None else self.cap_usd - self.spent_usd - self._reserved_usd
+
     @asynccontextmanager
     async def reserved(self, most_usd: float) -> AsyncIterator[list[float]]:
         """Hold back a try's upper bound until its price is known.
@@ -124,7 +140,7 @@ class Budget:
             BudgetError: nothing is under way any more, and it does not fit under the cap.
         """
         async with self._settled:
-            while self.cap_usd is not None and self.spent_usd + self._reserved_usd + most_usd > self.cap_usd:
+            while most_usd > self.room_usd:
                 if not self._under_way:
                     raise BudgetError(
                         f"the cap of ${self.cap_usd:.2f} is reached (${self.spent_usd:.4f} spent or possibly billed); "

@@ -1,5 +1,6 @@
 """What a server's status and headers mean, whatever its protocol."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -54,6 +55,15 @@ def retry_after_s(text: str | None) -> float | None:
             return None
         seconds = (date - datetime.now(UTC)).total_seconds()
     return min(max(seconds, 0.0), _LONGEST_WAIT_S)
+
+
+def start_of(body: object) -> str:
+    """The first characters of a response, for a person to see what came instead of an answer.
+
+    Args:
+        body: as JSON values.
+    """
+    return repr(json.dumps(body, ensure_ascii=False)[:80])
 
 
 def _date(text: str) -> datetime | None:

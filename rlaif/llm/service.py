@@ -5,9 +5,11 @@ and receive; concurrency, retries and reading are ours, and their own classes fo
 more time than all the rest, and lose fields that they do not know.
 """
 
+import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -64,7 +66,7 @@ class Service(ABC):
         self.name, self.capabilities = f"{self.provider}:{model}", capabilities
         self.limits = limits or Limits()
         self.in_flight = self.limits.concurrency
-        self.price, self._room_to_think = price, room_to_think
+        self.price, self.room_to_think = price, room_to_think
         if self.limits.max_cost_usd is not None and price is None:
             raise ConfigError(f"nobody knows what {self.name} costs, so no cap can be kept; name its price by --prices")
         self._model, self._base_url = model, base_url or self.official
@@ -80,6 +82,11 @@ class Service(ABC):
         self._answered = self._bad = 0
 
     @property
+    def is_official(self) -> bool:
+        """Whether it is the provider's own server."""
+        return self._base_url == self.official
+
+    @property
     def trouble(self) -> str:
         """What a person who waits should know now; empty while all is well."""
         return self._persistent.gate.trouble if self._persistent else ""
@@ -90,68 +97,113 @@ class Service(ABC):
 
     async def answer(self, requests: AsyncIterator[tuple[str, Request]]) -> AsyncIterator[tuple[str, Outcome]]:
         """Answer every request, within the limits."""
-        async with self._connect() as client:
+        async with self.connect() as client:
 
             async def send(request: Request) -> Outcome:
                 return await self._send(client, request)
 
-            self._persistent = Persistent(send, self.limits, self.price, self._room_to_think)
+            self._persistent = Persistent(send, self.limits, self.price, self.room_to_think)
             async for keyed in each(requests, self._persistent.answer):
                 yield keyed
 
     @property
     @abstractmethod
-    def _sdk(self) -> ModuleType:
+    def sdk(self) -> ModuleType:
         """The SDK, for its errors."""
 
     @abstractmethod
-    def _connect(self) -> Any:
+    def connect(self) -> Any:
         """A client of the SDK, which closes with its block."""
 
     @abstractmethod
-    def _request(self, request: Request) -> tuple[str, dict[str, Any]]:
-        """Path and body, as the protocol has them."""
+    def render(self, request: Request) -> tuple[str, dict[str, Any]]:
+        """Path and body of a request, as the protocol has them.
+
+        Args:
+            request: what is asked.
+        """
 
     @abstractmethod
-    def _read(self, request: Request, response: httpx2.Response) -> Outcome:
-        """What a response says; raises `Fault` where it says nothing."""
+    def read(self, request: Request, body: Any) -> Outcome:
+        """What a response says.
+
+        Args:
+            request: what was asked.
+            body: of the response, as JSON values.
+
+        Raises:
+            Fault: it says nothing.
+        """
 
     async def _prepare(self, client: Any, request: Request) -> None:  # noqa: B027  (most need nothing)
         """Find out what the request needs."""
 
     async def _send(self, client: Any, request: Request) -> Outcome:
         """One try of one request."""
-        sdk = self._sdk
         try:
-            await self._prepare(client, request)
-            path, body = self._request(request)
-            response = await client.post(path, body=body, cast_to=httpx2.Response)
+            with self.translated():
+                await self._prepare(client, request)
+                path, body = self.render(request)
+                response = await client.post(path, body=body, cast_to=httpx2.Response)
+        except self.sdk.APIStatusError as error:
+            return self.refused(error.status_code, detail(error))
+        self._hold_if_asked(response.headers)
+        try:
+            answered = json.loads(response.content)
+        except ValueError as error:
+            said = repr(response.content[:80].decode("utf-8", "replace"))
+            raise Fault(f"a broken response ({said})", lost=POSSIBLY_BILLED) from error
+        return self.accepted(request, answered)
+
+    def accepted(self, request: Request, body: Any) -> Outcome:
+        """What a response says, remembered as the proof that some request is answered.
+
+        Args:
+            request: what was asked.
+            body: of the response, as JSON values.
+
+        Raises:
+            Fault: it says nothing.
+        """
+        outcome = self.read(request, body)
+        self._answered += 1
+        return outcome
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn the SDK's errors into a `Fault` where a call may be repeated; a status that says no stays as it is."""
+        sdk = self.sdk
+        try:
+            yield
         except sdk.APIStatusError as error:
-            return self._refused(error)
+            fault = fault_of(error.status_code, error.response.headers, detail(error))
+            if fault is not None and getattr(error, "code", None) != "insufficient_quota":
+                raise fault from error
+            raise
         except sdk.APITimeoutError as error:
             raise Fault(f"no answer within {self.limits.timeout_s:g} s", lost=POSSIBLY_BILLED) from error
         except sdk.APIConnectionError as error:
             cause = error.__cause__ or error
             lost = None if isinstance(cause, _NEVER_SENT) else POSSIBLY_BILLED
             raise Fault(f"connection failed ({cause})", lost=lost) from error
-        self._hold_if_asked(response.headers)
-        outcome = self._read(request, response)
-        self._answered += 1
-        return outcome
 
-    def _refused(self, error: Any) -> NoAnswer:
-        """A bad request is the item's failure, unless every request is bad; the rest ends the run or is a fault."""
-        said = detail(error)
-        fault = fault_of(error.status_code, error.response.headers, said)
-        if fault is not None and getattr(error, "code", None) != "insufficient_quota":
-            raise fault from error
-        if error.status_code not in (400, 413, 422):
-            raise ServiceError(f"{self.name} at {self._base_url}: {said}") from error
+    def refused(self, status: int, said: str) -> NoAnswer:
+        """A bad request is the item's failure, unless every request is bad.
+
+        Args:
+            status: of the response.
+            said: what it says.
+
+        Raises:
+            ServiceError: no request would be answered.
+        """
+        if status not in (400, 413, 422):
+            raise ServiceError(f"{self.name} at {self._base_url}: {said}")
         self._bad += 1
         if self._bad >= REFUSALS and not self._answered:
-            raise ServiceError(f"{self.name}: the first {self._bad} requests were bad: {said}") from error
+            raise ServiceError(f"{self.name}: the first {self._bad} requests were bad: {said}")
         words = ("context length", "context_length", "too long", "maximum context")
-        too_long = error.status_code == 413 or any(word in said for word in words)
+        too_long = status == 413 or any(word in said for word in words)
         return NoAnswer("too_long" if too_long else "refused", said)
 
     def _hold_if_asked(self, headers: Mapping[str, str]) -> None:
@@ -167,7 +219,7 @@ class Service(ABC):
             ConfigError: there is none.
         """
         variable = self._key_variable or self.key_variable
-        if self._base_url != self.official and self._key_variable is None:
+        if not self.is_official and self._key_variable is None:
             return "none"
         if found := os.environ.get(variable, "").strip():
             return found

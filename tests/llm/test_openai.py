@@ -253,7 +253,7 @@ def test_models_that_think_are_sampled_and_get_room(monkeypatch: pytest.MonkeyPa
         PreferenceLabeler("helpfulness", thinking)
     assert PreferenceLabeler("helpfulness", thinking, method="sampled").config.method == "sampled"
     request = Request((Turn(role="user", content="?"),), Generate(8, 1.0, 3, ("x",)))
-    _, body = thinking._request(request)  # type: ignore[attr-defined]
+    _, body = thinking.render(request)  # type: ignore[attr-defined]
     assert body == {
         "model": "gpt-5-mini",
         "messages": [{"role": "user", "content": "?"}],

@@ -40,6 +40,7 @@ def small(name: str) -> train.Recipe:
         scores_first=0,
         matching=0,
         belonging=0,
+        last=0,
     )
 
 
@@ -98,6 +99,36 @@ def test_a_model_with_a_card_is_left_alone(models: Path, monkeypatch: pytest.Mon
     assert "base: done" in capsys.readouterr().out
     assert (models / "base" / "model.safetensors").stat().st_mtime_ns == before
     assert "a base model" in (models / "base" / "README.md").read_text().lower()
+
+
+def test_the_last_batches_go_on_from_a_draft_that_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = replace(small("labeler-xs"), steps=2, last=3)
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_train_last", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train.train("labeler-xs", recipe, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["labeler-xs.draft"]
+    capsys.readouterr()
+    losses = train.train("labeler-xs", recipe, tmp_path)
+    assert len(losses) == 3
+    assert "step 2 of 2" not in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["labeler-xs"]
+    assert json.loads((tmp_path / "labeler-xs" / "training.json").read_text())["last"] == 3
+
+
+def test_the_last_batches_compare_refusals() -> None:
+    rows = list(itertools.islice(labeler.near_misses("harmlessness", labeler.LAST.near["harmlessness"], 0), 200))
+    found = [judge(labeler.turns(row), row[f"response_{n}"]) for row in rows for n in (1, 2)]
+    assert sum(one.refuses for one in found) > 150
+    # Those with a fitting alternative are told apart from those without one by nothing else.
+    assert any(one.refuses and one.alternative for one in found)
+    assert any(one.refuses and not one.alternative for one in found)
 
 
 def test_exercises_come_first_and_are_learned(
@@ -167,7 +198,7 @@ def test_two_fifths_of_what_labelers_read_of_help_are_near_misses() -> None:
     assert sum("kind_1" not in row for row in rows) / 300 == pytest.approx(labeler.NEAR_SHARE, abs=0.11)
     assert all("kind_1" in batches.next_row("summarization") for _ in range(20))
     seen = []
-    for row in itertools.islice(labeler.near_misses("helpfulness", 0), 100):
+    for row in itertools.islice(labeler.near_misses("helpfulness", labeler.HELP, 0), 100):
         found = [judge(labeler.turns(row), row[f"response_{n}"]) for n in (1, 2)]
         assert [one.helpfulness for one in found] == [row["gold_1"], row["gold_2"]]
         assert abs(row["gold_1"] - row["gold_2"]) >= 1
@@ -178,7 +209,7 @@ def test_two_fifths_of_what_labelers_read_of_help_are_near_misses() -> None:
 def test_a_response_ends_with_its_gold_score() -> None:
     tokens = train.tokenizer()
     batches = labeler.LabelerBatches(tiny.new_model(tokens, 32, 1), tokens, seed=0)
-    row = next(labeler.near_misses("helpfulness", 1)) | {"gold_1": 7.0, "gold_2": 2.0}
+    row = next(labeler.near_misses("helpfulness", labeler.HELP, 1)) | {"gold_1": 7.0, "gold_2": 2.0}
     ways = labeler.prompters()
     for name, swapped, wanted in [
         ("helpfulness/preference/base/0", False, [(1, 7.0), (2, 2.0)]),
