@@ -18,6 +18,7 @@ from rlaif.cli.options import (
     columns,
     grouped,
 )
+from rlaif.cli.say import print_table
 
 app = typer.Typer()
 
@@ -46,9 +47,6 @@ def quote(
     ] = None,
 ) -> None:
     """Requests, tokens and dollars that a run would take. No key is needed, nothing is asked."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
     from rlaif.stages.quote import BYTES_PER_TOKEN, RATIONALE_TOKENS
     from rlaif.stages.quote import quote as run
 
@@ -64,23 +62,32 @@ def quote(
         prices=prices,
         **settings,
     )
-    table = Table(Column("model", no_wrap=True), "method", "requests", "tokens read", "tokens written", "dollars")
+    rows = []
     for one in found.quotes:
-        cost = "nobody is paid" if one.is_local else "price not known"
-        if one.cost_usd is not None:
-            low, high = one.cost_usd
-            cost = f"{low:,.2f} to {high:,.2f}" if high >= 1 else f"{low:.4f} to {high:.4f}"
+        unpriced = "nobody is paid" if one.is_local else "price not known"
         tokens = _between(*one.input_tokens), _between(*one.output_tokens)
-        table.add_row(one.llm, one.method, f"{one.requests:,}", *tokens, cost)
-    Console(soft_wrap=True).print(table)
+        by_batch = dollars(one.batch_usd) or "-"
+        rows.append(
+            [f"{one.llm} {one.method}", f"{one.requests:,}", *tokens, dollars(one.cost_usd) or unpriced, by_batch]
+        )
+    print_table(["model and method", "requests", "read", "written", "dollars", "--batch"], rows)
     rejected = f", {found.rejected:,} more cannot be used" if found.rejected else ""
     typer.echo(f"{found.items:,} row{'s'[: found.items != 1]}{rejected}; prompts of {found.sampled:,} were rendered.")
     thick, thin = BYTES_PER_TOKEN
     rationales = f"rationales of {RATIONALE_TOKENS} tokens or more; " if thinking.rationale else ""
-    typer.echo(f"Assumed where no tokenizer is here: {rationales}{thin:g} to {thick:g} bytes a token; no prompt cache.")
+    typer.echo(f"Assumed where no tokenizer is here: {rationales}{thin:g} to {thick:g} bytes a token.")
+    typer.echo("The lowest counts what a prompt cache can serve, the highest nothing.")
+
+
+def dollars(interval: tuple[float, float] | None) -> str:
+    """Lowest and highest in words; empty for none."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f"{low:,.2f}-{high:,.2f}" if high >= 1 else f"{low:.4f}-{high:.4f}"
 
 
 def _between(low: float, high: float) -> str:
     unit, scale, digits = (" M", 1e6, 2) if high >= 1e5 else ("", 1, 0)
     first, last = f"{low / scale:,.{digits}f}", f"{high / scale:,.{digits}f}"
-    return f"{last}{unit}" if first == last else f"{first} to {last}{unit}"
+    return f"{last}{unit}" if first == last else f"{first}-{last}{unit}"

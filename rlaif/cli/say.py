@@ -1,5 +1,29 @@
-"""What is said beside the results: on standard error, so that results can be piped."""
+"""How things are said: remarks on standard error, so that results on standard output can be piped."""
 
+import sys
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
 
 say = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a result as a table whose first column gives way where there is little room; numbers never break.
+
+    Args:
+        header: names of the columns.
+        rows: cells, in the same order.
+    """
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(header):
+        if place == 0:
+            table.add_column(name, overflow="fold", min_width=14)
+        else:
+            table.add_column(name, no_wrap=True, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    # Where no terminal is, there is room.
+    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)

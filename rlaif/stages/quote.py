@@ -31,6 +31,8 @@ RATIONALE_TOKENS = 60
 THINKING_TOKENS = (100, 4096)
 """Of a reasoning model, for each answer."""
 PROTOCOL_TOKENS = 10
+CACHED_FROM_TOKENS = 1024
+"""Shorter beginnings are in no provider's prompt cache."""
 
 Interval = tuple[float, float]
 Item = Comparison | Response
@@ -45,7 +47,9 @@ class Quote(NamedTuple):
         requests: how many it would be asked.
         input_tokens: lowest and highest.
         output_tokens: the same.
+        cached_tokens: how many of the lowest input a prompt cache could serve.
         price: of its tokens; None where nobody knows, or nobody is paid.
+        batch_price: the same when it is asked by batch jobs; None where it cannot be.
         is_local: whether it runs here: its own tokenizer counts, and nobody is paid.
     """
 
@@ -54,19 +58,29 @@ class Quote(NamedTuple):
     requests: int
     input_tokens: Interval
     output_tokens: Interval
+    cached_tokens: float
     price: Price | None
+    batch_price: Price | None
     is_local: bool
 
     @property
     def cost_usd(self) -> Interval | None:
-        """Lowest and highest cost, nothing taken off for prompt caches; None without a price."""
-        if self.price is None:
+        """Lowest (with all that a prompt cache could serve) and highest cost; None without a price."""
+        return self._cost(self.price)
+
+    @property
+    def batch_usd(self) -> Interval | None:
+        """The same by batch jobs."""
+        return self._cost(self.batch_price)
+
+    def _cost(self, price: Price | None) -> Interval | None:
+        if price is None:
             return None
         low, high = (
-            read * self.price.input + written * self.price.output
+            read * price.input + written * price.output
             for read, written in zip(self.input_tokens, self.output_tokens, strict=True)
         )
-        return low, high
+        return low - self.cached_tokens * (price.input - price.cached), high
 
 
 class Quoted(NamedTuple):
@@ -140,10 +154,11 @@ def _quote(
     is_local = provider not in catalog()
     if is_local:
         llm = open_llm(spec)
-        able, price, thinks = llm.capabilities, None, False
+        able, price, batch_price, thinks = llm.capabilities, None, None, False
     else:
         known = entry(provider, model)
         able, price, thinks = known.capabilities, price_of(provider, model, prices), known.thinks
+        batch_price = price_of(provider, model, prices, batch=True) if known.batch else None
     method = method_for(spec, able, config)
     draws = config.draws if method == "sampled" else 1
     thoughts = config.self_consistency if config.rationale else 0
@@ -166,6 +181,13 @@ def _quote(
         low, high = (size / ratio + PROTOCOL_TOKENS * len(requests) for ratio in BYTES_PER_TOKEN)
         return low, high
 
+    def cached(requests: list[Request]) -> float:
+        """Tokens at the beginning of prompts that are the same for all items."""
+        shared = (
+            len(one.messages[0].content[: one.shared_characters].encode()) / BYTES_PER_TOKEN[0] for one in requests
+        )
+        return 0.0 if is_local else sum(count for count in shared if count >= CACHED_FROM_TOKENS)
+
     lows, highs = zip(*(tokens(asked(item)) for item in drawn), strict=True)
     noise = _noise(highs, items)
     texts = orders * items
@@ -179,7 +201,9 @@ def _quote(
         texts * (statistics.fmean(highs) * (1 + noise) + thought[1] * draws),
     )
     low, high = (texts * thought[end] + answers * (verdict[end] + thinking[end]) for end in (0, 1))
-    return Quote(spec, method, texts * thoughts + answers, read, (low, high), price, is_local)
+    # What all share is asked as often as anything, and the first request finds no cache.
+    shared = texts * cached(asked(drawn[0])) * (1 - 1 / max(1, texts))
+    return Quote(spec, method, texts * thoughts + answers, read, (low, high), shared, price, batch_price, is_local)
 
 
 def _noise(sizes: Sequence[float], items: int) -> float:

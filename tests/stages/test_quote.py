@@ -102,4 +102,4 @@ def test_the_command_shows_models_side_by_side(tmp_path: Path) -> None:
         assert word in done.stdout
     (told,) = quote([PAIR], "helpfulness", models[:1]).quotes
     assert told.cost_usd is not None
-    assert "{:.4f} to {:.4f}".format(*told.cost_usd) in done.stdout
+    assert "{:.4f}-{:.4f}".format(*told.cost_usd) in done.stdout
