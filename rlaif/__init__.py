@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rlaif.records import Comparison, Failure, Preference, Ranking, Response, Sample, Score, Turn
     from rlaif.stages.export import export
     from rlaif.stages.judge import judge_file
+    from rlaif.stages.panel import label_by_panel
+    from rlaif.stages.pilot import pilot
+    from rlaif.stages.quote import quote
+    from rlaif.stages.repeat import ask_again
 
 _HOMES = {
     "Comparison": "records",
@@ -29,9 +33,13 @@ _HOMES = {
     "Scorer": "labeling.score",
     "ScriptedLLM": "llm.scripted",
     "Turn": "records",
+    "ask_again": "stages.repeat",
     "export": "stages.export",
     "judge_file": "stages.judge",
+    "label_by_panel": "stages.panel",
     "open_llm": "llm.open",
+    "pilot": "stages.pilot",
+    "quote": "stages.quote",
 }
 
 __all__ = [
@@ -47,9 +55,13 @@ __all__ = [
     "Scorer",
     "ScriptedLLM",
     "Turn",
+    "ask_again",
     "export",
     "judge_file",
+    "label_by_panel",
     "open_llm",
+    "pilot",
+    "quote",
 ]
 
 

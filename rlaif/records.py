@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError
 from rlaif.errors import RowError
 
 FailureKind = Literal["rejected", "refused", "unreadable", "too_long", "unavailable"]
-Method = Literal["exact", "logprobs", "sampled", "verbalized"]
+Method = Literal["exact", "logprobs", "sampled", "verbalized", "mixed"]
 Order = Literal["12", "21"]
 
 
@@ -122,6 +122,7 @@ class Preference(Labeled, Comparison):
 
     `preference` is P(response_1 preferred), the mean over the orders that were read;
     `preference_12` and `_21` are the same probability with response 1 shown first and second.
+    `panel` holds each labeler's own `preference` where several were asked.
     """
 
     preference: Probability
@@ -134,6 +135,7 @@ class Preference(Labeled, Comparison):
     rationales_21: Texts | None = None
     prompt_sha256_12: str | None = None
     prompt_sha256_21: str | None = None
+    panel: dict[str, Probability] | None = None
 
 
 class Score(Labeled, Response):

@@ -103,7 +103,8 @@ def test_torch_and_pandas_are_loaded_only_when_needed(code: str) -> None:
 def test_public_names_are_all_there() -> None:
     assert rlaif.__all__ == [
         "Comparison", "Failure", "Preference", "PreferenceLabeler", "Ranker", "Ranking", "Response", "Sample", "Score",
-        "Scorer", "ScriptedLLM", "Turn", "export", "judge_file", "open_llm",
+        "Scorer", "ScriptedLLM", "Turn", "ask_again", "export", "judge_file", "label_by_panel", "open_llm", "pilot",
+        "quote",
     ]  # fmt: skip
     for name in rlaif.__all__:
         assert getattr(rlaif, name).__name__ == name

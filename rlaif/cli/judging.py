@@ -1,10 +1,8 @@
 """The commands that judge and pass on judgements: label, score, rank, prompt, export."""
 
-import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,10 +22,11 @@ from rlaif.cli.options import (
     columns,
     grouped,
 )
-from rlaif.cli.say import say
+from rlaif.cli.say import is_paid, print_table, resumable, say
 from rlaif.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rlaif.labeling.preference import PreferenceLabeler
     from rlaif.stages.judge import Judge, Summary
 
 app = typer.Typer()
@@ -38,6 +37,7 @@ app = typer.Typer()
     "rlaif label pairs.jsonl --task helpfulness --out outputs/pairs\n\n"
     "rlaif label test.jsonl.gz --format hh-rlhf --task harmlessness --sample 200 --out outputs/hh\n\n"
     "rlaif label pairs.jsonl --task helpfulness --llm openai:gpt-4.1-mini --limit 200 --out outputs/try\n\n"
+    "rlaif label pairs.jsonl --task helpfulness --llm openai:gpt-4.1-mini --llm openai:gpt-4o --out outputs/panel\n\n"
     "rlaif label data.csv --map query=prompt response_1=a response_2=b human_preference=label "
     "--task helpfulness --llm transformers:path/to/model --exemplars 2 --out outputs/mine"
 )
@@ -53,13 +53,35 @@ def label(
     allow_one_order: Annotated[
         bool, typer.Option("--allow-one-order", help="Keep a label whose other order failed.")
     ] = False,
+    repeat: Annotated[
+        int, typer.Option("--repeat", min=1, help="Ask a tenth of the items so often in all: how far do labels move?")
+    ] = 1,
 ) -> None:
-    """Give soft preference labels to comparisons: P(response 1 preferred), in both orders."""
+    """Give soft preference labels to comparisons: P(response 1 preferred), in both orders.
+
+    With --llm more than once a panel labels: the mean is kept, and each one's own.
+    """
     from rlaif.labeling.preference import PreferenceLabeler
 
     settings = asdict(thinking) | asdict(reading)
     settings |= {"preamble": preamble, "orders": "one" if one_order else "both", "allow_one_order": allow_one_order}
-    _judge(PreferenceLabeler(run.task, model.open(run.task, run.ledger_file), **settings), run, format)
+    labelers = [PreferenceLabeler(run.task, llm, **settings) for llm in model.open_each(run.task, run.ledger_file)]
+    if len(labelers) > 1:
+        if repeat > 1:
+            raise ConfigError("--repeat asks one labeler again; leave it out, or name one --llm")
+        _judge_by_panel(labelers, run, format)
+        return
+    _judge(labelers[0], run, format)
+    if repeat > 1:
+        from rlaif.stages.repeat import ask_again
+
+        with resumable():
+            found = ask_again(labelers[0], run.out, repeat, ledger=run.ledger_file)
+        if found is not None:
+            typer.echo(
+                f"asked {repeat} times: the same side {found.same_side}, n = {found.same_side.n:,} repetitions; "
+                f"the label moves by {found.difference:.4f} on average"
+            )
 
 
 @app.command(
@@ -146,31 +168,44 @@ def export(
 def _judge(judge: "Judge", run: Run, format: FormatName = FormatName.auto) -> None:
     from rlaif.stages.judge import judge_file
 
-    try:
-        summary = judge_file(
-            judge,
-            run.data,
-            run.out,
-            format=format.value,
-            columns=columns(run.map, run.more),
-            limit=run.limit,
-            sample=run.sample,
-            ledger=run.ledger_file,
-            strict=run.strict,
-            retry_failures=run.kinds_to_retry,
-        )
-    except KeyboardInterrupt:
-        command = shlex.join(["rlaif", *sys.argv[1:]])
-        say.print(f"\nInterrupted; everything answered is kept. To go on:\n  {command}", markup=False)
-        raise typer.Exit(130) from None
+    with resumable():
+        summary = judge_file(judge, run.data, run.out, **_options(run, format))
     _print_summary(summary, judge.llm.name)
     if summary.count == 0 and summary.failures:
         raise typer.Exit(1)
 
 
-def _print_summary(summary: "Summary", llm: str) -> None:
-    from rlaif.llm.catalog import catalog
+def _judge_by_panel(labelers: list["PreferenceLabeler"], run: Run, format: FormatName) -> None:
+    from rlaif.stages.panel import label_by_panel
 
+    with resumable():
+        panel = label_by_panel(labelers, run.data, run.out, **_options(run, format))
+    for name, summary in panel.members.items():
+        _print_summary(summary, name)
+    failures = ", ".join(f"{count:,} {kind}" for kind, count in sorted(panel.failures.items())) or "no failures"
+    typer.echo(f"{panel.records}: the mean of {len(labelers)} labelers, {panel.count:,} rows ({failures})")
+    rows = [
+        [f"{one} and {other}", str(found.same_side), f"{found.same_side.n:,}", f"{found.difference:.3f}"]
+        for one, other, found in panel.pairs
+    ]
+    print_table(["agreement", "same side", "n", "mean difference"], rows)
+    if panel.count == 0 and panel.failures:
+        raise typer.Exit(1)
+
+
+def _options(run: Run, format: FormatName) -> dict[str, Any]:
+    return {
+        "format": format.value,
+        "columns": columns(run.map, run.more),
+        "limit": run.limit,
+        "sample": run.sample,
+        "ledger": run.ledger_file,
+        "strict": run.strict,
+        "retry_failures": run.kinds_to_retry,
+    }
+
+
+def _print_summary(summary: "Summary", llm: str) -> None:
     index, totals = summary.index, summary.totals
     failures = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.failures.items())) or "no failures"
     typer.echo(f"{summary.records}: {summary.count:,} of {index.selected:,} rows ({failures})")
@@ -178,8 +213,8 @@ def _print_summary(summary: "Summary", llm: str) -> None:
         typer.echo(f"{summary.out / 'failures.jsonl'}: why, row by row")
     if index.duplicates:
         typer.echo(f"{index.duplicates:,} rows are the same as an earlier one and were read once")
-    is_paid, spent = llm.partition(":")[0] in catalog(), totals.usage.cost_usd
-    cost = f", ${spent:,.4f}" if spent is not None else ", price not known" if is_paid and totals.asked else ""
+    spent = totals.usage.cost_usd
+    cost = f", ${spent:,.4f}" if spent is not None else ", price not known" if is_paid(llm) and totals.asked else ""
     billed = f", {totals.usage.possibly_billed:,} tries possibly billed" if totals.usage.possibly_billed else ""
     typer.echo(
         f"asked {totals.asked:,} now ({totals.tokens:,} tokens{cost}{billed}), {totals.from_ledger:,} from the ledger, "

@@ -1,4 +1,4 @@
-"""`rlaif quote`: what a run would take, before it runs."""
+"""`rlaif quote` and `rlaif pilot`: what a run would take, and whether it is worth it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,15 +10,18 @@ from rlaif.cli.options import (
     DataFile,
     Format,
     FormatName,
+    Ledger,
     Map,
+    Model,
     PreambleName,
     Reading,
+    TaskName,
     Thinking,
     Words,
     columns,
     grouped,
 )
-from rlaif.cli.say import print_table
+from rlaif.cli.say import is_paid, print_table, resumable
 
 app = typer.Typer()
 
@@ -33,7 +36,7 @@ def quote(
     data: DataFile,
     thinking: Thinking,
     reading: Reading,
-    task: Annotated[str, typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")],
+    task: TaskName,
     llm: Annotated[list[str], typer.Option("--llm", help="provider:model; again for each model to compare.")],
     more: Words = None,
     map: Map = None,
@@ -77,6 +80,58 @@ def quote(
     rationales = f"rationales of {RATIONALE_TOKENS} tokens or more; " if thinking.rationale else ""
     typer.echo(f"Assumed where no tokenizer is here: {rationales}{thin:g} to {thick:g} bytes a token.")
     typer.echo("The lowest counts what a prompt cache can serve, the highest nothing.")
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif pilot pairs.jsonl --task helpfulness --llm openai:gpt-4.1-mini --llm openai:gpt-4.1 --out outputs/pilot\n\n"
+    "rlaif pilot test.jsonl.gz --task harmlessness --llm pocket:labeler-l --llm pocket:labeler-s --out outputs/pilot"
+)
+@grouped
+def pilot(
+    data: DataFile,
+    model: Model,
+    thinking: Thinking,
+    reading: Reading,
+    task: TaskName,
+    out: Annotated[Path, typer.Option("--out", help="The folder for one run folder a model.")],
+    more: Words = None,
+    map: Map = None,
+    format: Format = FormatName.auto,
+    preamble: PreambleName = "detailed",
+    n: Annotated[int, typer.Option("--n", min=1, help="How many random items.")] = 200,
+    ledger: Ledger = None,
+) -> None:
+    """Try models on a sample: agreement with people where they labeled it, and what the rest would cost."""
+    from rlaif.labeling.preference import PreferenceLabeler
+    from rlaif.stages.pilot import pilot as run
+
+    settings = asdict(thinking) | asdict(reading) | {"preamble": preamble}
+    answers = ledger or out.parent / "ledger.sqlite"
+    labelers = [PreferenceLabeler(task, llm, **settings) for llm in model.open_each(task, answers)]
+    with resumable():
+        found = run(labelers, data, out, n, format=format.value, columns=columns(map, more), ledger=answers)
+    rows = []
+    for trial, labeler in zip(found.trials, labelers, strict=True):
+        unpriced = "price not known" if is_paid(trial.llm) else "nobody is paid"
+        people = str(trial.with_people) if trial.with_people else "no labels"
+        spent = unpriced if trial.cost_usd is None else f"{trial.cost_usd:,.4f}"
+        done = f"{trial.labels:,}, {trial.failures:,}"
+        rows.append(
+            [
+                f"{trial.llm} {labeler.config.method}",
+                done,
+                people,
+                f"{trial.same_position.value:.3f}" if trial.same_position else "-",
+                spent,
+                dollars(trial.rest_usd) or "-",
+            ]
+        )
+    names = ["model and method", "labels, failures", "agrees with people", "same position", "dollars", "for the rest"]
+    print_table(names, rows)
+    typer.echo(f"{found.sampled:,} random items, {found.rest:,} are left. In brackets: 95 % intervals.")
+    if found.rest:
+        typer.echo("A run over all items with the same ledger asks only for the rest.")
 
 
 def dollars(interval: tuple[float, float] | None) -> str:

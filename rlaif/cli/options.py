@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -34,7 +34,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
                 inspect.Parameter(
                     one.name,
                     _KIND,
-                    default=_EMPTY if one.default is MISSING else one.default,
+                    default=_default(one),
                     annotation=hints[one.name],
                 )
                 for one in fields(parameter.annotation)
@@ -51,6 +51,12 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
     return run
+
+
+def _default(one: "Field[Any]") -> Any:
+    if one.default_factory is not MISSING:
+        return one.default_factory()
+    return _EMPTY if one.default is MISSING else one.default
 
 
 class FormatName(StrEnum):
@@ -81,6 +87,10 @@ Map = Annotated[
     str | None,
     typer.Option("--map", metavar="FIELD=COLUMN...|FILE.yaml", help="Which column holds which field."),
 ]
+TaskName = Annotated[str, typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")]
+Ledger = Annotated[
+    Path | None, typer.Option("--ledger", envvar="RLAIF_LEDGER", help="Stored answers; ledger.sqlite beside --out.")
+]
 Exemplars = Annotated[int, typer.Option("--exemplars", min=0, help="Worked examples in the prompt.")]
 Rationale = Annotated[bool, typer.Option("--rationale", help="Let the model think first (chain of thought).")]
 PreambleName = Annotated[str, typer.Option("--preamble", help="base or detailed.")]
@@ -91,7 +101,7 @@ class Run:
     """What is judged, and where it goes."""
 
     data: DataFile
-    task: Annotated[str, typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")]
+    task: TaskName
     out: Annotated[Path, typer.Option("--out", help="The run folder; run again to resume or grow.")]
     more: Words = None
     map: Map = None
@@ -99,10 +109,7 @@ class Run:
     sample: Annotated[
         int | None, typer.Option("--sample", min=1, help="Take N random rows; a larger N holds a smaller.")
     ] = None
-    ledger: Annotated[
-        Path | None,
-        typer.Option("--ledger", envvar="RLAIF_LEDGER", help="Stored answers; ledger.sqlite beside --out."),
-    ] = None
+    ledger: Ledger = None
     retry_failures: Annotated[
         str | None,
         typer.Option("--retry-failures", metavar="all|KIND,...", help="Ask only for what failed, such as refused."),
@@ -170,8 +177,9 @@ class Model:
     """Who judges, and how hard it is asked."""
 
     llm: Annotated[
-        str, _panel("Model", "--llm", help="provider:model, such as openai:gpt-4.1-mini; `rlaif models` lists them.")
-    ] = "pocket:labeler-l"
+        list[str],
+        _panel("Model", "--llm", help="provider:model, such as openai:gpt-4.1-mini; `rlaif models` lists them."),
+    ] = field(default_factory=lambda: ["pocket:labeler-l"])
     dtype: Annotated[str, _panel("Model", "--dtype", help="float32, bfloat16 or float16 (local models).")] = "float32"
     device: Annotated[
         str | None, _panel("Model", "--device", help="cpu, cuda, … (local models; CUDA where there is one).")
@@ -212,7 +220,19 @@ class Model:
     ] = None
 
     def open(self, task: str, ledger: Path) -> Any:
-        """Open the model, after the task was found to be there: a wrong word costs no second.
+        """Open the one model of a command that takes no panel.
+
+        Args:
+            task: the task's name or folder.
+            ledger: where the ids of batch jobs are kept.
+        """
+        if len(self.llm) > 1:
+            raise ConfigError("--llm is there more than once; only label, pilot and quote take several models")
+        (llm,) = self.open_each(task, ledger)
+        return llm
+
+    def open_each(self, task: str, ledger: Path) -> list[Any]:
+        """Open the models, after the task was found to be there: a wrong word costs no second.
 
         Args:
             task: the task's name or folder.
@@ -232,18 +252,21 @@ class Model:
             outage_patience_s=self.outage_patience_s,
             max_cost_usd=self.max_cost_usd,
         )
-        return open_llm(
-            self.llm,
-            dtype=self.dtype,
-            device=self.device,
-            batch_tokens=self.batch_tokens,
-            base_url=self.base_url,
-            endpoint=self.endpoint,
-            key_variable=self.key_variable,
-            limits=limits,
-            prices=self.prices,
-            batch=ledger if self.batch else None,
-        )
+        return [
+            open_llm(
+                llm,
+                dtype=self.dtype,
+                device=self.device,
+                batch_tokens=self.batch_tokens,
+                base_url=self.base_url,
+                endpoint=self.endpoint,
+                key_variable=self.key_variable,
+                limits=limits,
+                prices=self.prices,
+                batch=ledger if self.batch else None,
+            )
+            for llm in self.llm
+        ]
 
 
 def columns(first: str | None, more: list[str] | None) -> Any:

@@ -1,8 +1,11 @@
 """How things are said: remarks on standard error, so that results on standard output can be piped."""
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -20,10 +23,28 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(header):
         if place == 0:
-            table.add_column(name, overflow="fold", min_width=14)
+            table.add_column(name, overflow="fold", min_width=8)
         else:
             table.add_column(name, no_wrap=True, justify="right")
     for row in rows:
         table.add_row(*row)
     # Where no terminal is, there is room.
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say after Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        command = shlex.join(["rlaif", *sys.argv[1:]])
+        say.print(f"\nInterrupted; everything answered is kept. To go on:\n  {command}", markup=False)
+        raise typer.Exit(130) from None
+
+
+def is_paid(llm: str) -> bool:
+    """Whether somebody is paid for a model's tokens."""
+    from rlaif.llm.catalog import catalog
+
+    return llm.partition(":")[0] in catalog()

@@ -41,6 +41,7 @@ class VerdictConfig(Config):
         draws: how many answers are sampled, behind each rationale and in each order.
         max_unread_mass: above this share of probability outside the offered answers an item is unreadable.
         seed: of everything that is drawn, together with the item's id, order and draw.
+        repeat: how often the same was asked before: the same question under other draws.
     """
 
     exemplars: Annotated[int, Field(ge=0)] = 0
@@ -52,6 +53,7 @@ class VerdictConfig(Config):
     draws: Annotated[int, Field(ge=1)] = 16
     max_unread_mass: Annotated[float, Field(ge=0, le=1)] = 0.5
     seed: int = 0
+    repeat: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> "VerdictConfig":
@@ -231,7 +233,7 @@ async def verdict(
     outcomes = await asyncio.gather(
         *(
             _draw(ask, way, prompt, draw_seed(config.seed, item, order, number), number)
-            for number in range(config.self_consistency)
+            for number in _numbers(config.repeat, config.self_consistency)
         )
     )
     usage = sum((one.usage for one in outcomes), Usage())
@@ -296,6 +298,11 @@ async def _draw(ask: Ask, way: Way, prompt: Prompt, seed: int, number: int) -> _
     return _Draw(reading, rationale, answered[0].version, usage)
 
 
+def _numbers(repeat: int, count: int) -> range:
+    """The draws of a repetition: those that no other has."""
+    return range(repeat * count, (repeat + 1) * count)
+
+
 def _wanted(
     prompter: Prompter, config: VerdictConfig, seed: int, number: int
 ) -> Iterator[tuple[int, Choose | Generate]]:
@@ -303,6 +310,6 @@ def _wanted(
     if config.method != "sampled":
         yield number, Choose(prompter.verdicts)
         return
-    for draw in range(config.draws):
+    for draw in _numbers(config.repeat, config.draws):
         drawn = draw_seed(seed, prompter.ending, "answer", draw)
         yield draw, Generate(VERDICT_TOKENS, 1.0, drawn)

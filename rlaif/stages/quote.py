@@ -7,7 +7,7 @@ and else estimated from bytes; what a model writes is an assumption. Both are st
 import math
 import random
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,12 +127,8 @@ def quote(
     rows: Iterator[tuple[str, Comparison | Response | RowError]]
     rows = read_responses(data, format, columns) if score else read_comparisons(data, format, columns)
     rng, drawn, items, rejected = random.Random(config.seed), list[Item](), 0, 0
-    for _, item in rows:
-        try:
-            if isinstance(item, RowError):
-                raise item
-            check_comparison(item) if isinstance(item, Comparison) else check_response(item)
-        except RowError:
+    for item in usable(rows):
+        if item is None:
             rejected += 1
             continue
         items += 1
@@ -145,6 +141,26 @@ def quote(
         raise InputError(f"there is no row to quote ({rejected:,} cannot be used)")
     quotes = [_quote(spec, prompter, config, drawn, items, prices) for spec in models]
     return Quoted(items, rejected, len(drawn), quotes)
+
+
+def usable(rows: Iterable[tuple[str, Comparison | Response | RowError]]) -> Iterator[Item | None]:
+    """Rows as they would be judged.
+
+    Args:
+        rows: places, and items or what is wrong with them.
+
+    Yields:
+        Each item; None where it would be rejected.
+    """
+    for _, item in rows:
+        try:
+            if isinstance(item, RowError):
+                raise item
+            check_comparison(item) if isinstance(item, Comparison) else check_response(item)
+        except RowError:
+            yield None
+        else:
+            yield item
 
 
 def _quote(

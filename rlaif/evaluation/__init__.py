@@ -1,0 +1,1 @@
+"""How good labels are: against people, against one another, against themselves."""
