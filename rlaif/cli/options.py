@@ -145,8 +145,8 @@ class Reading:
         _panel(
             "Verdicts",
             "--method",
-            help="exact (log-probabilities of whole answers), logprobs (of the likeliest tokens), or sampled answers "
-            "(any model that can be sampled); auto is the first of the first two that the model has.",
+            help="exact (log-probabilities of whole answers), logprobs (of the likeliest tokens), sampled (a share of "
+            "answers), or verbalized (the model says how probable, label only); auto is one of the first two.",
         ),
     ] = "auto"
     draws: Annotated[

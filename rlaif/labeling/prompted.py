@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from rlaif.errors import ConfigError
 from rlaif.labeling.verdict import Fitted, VerdictConfig, Way, method_for
 from rlaif.llm.base import LLM, Usage
 from rlaif.llm.open import open_llm
@@ -25,6 +26,8 @@ class Prompted(Generic[ConfigT]):
     ) -> None:
         self.task = task if isinstance(task, Task) else load_task(str(task))
         self.prompter = Prompter(self.task, judgement, preamble, config.exemplars, config.rationale)
+        if config.method == "verbalized" and judgement != "preference":
+            raise ConfigError("verbalized asks how probable a preference is; scores are exact, logprobs or sampled")
         self.llm = open_llm(llm) if isinstance(llm, str) else llm
         self.ledger = Path(ledger) if ledger is not None else None
         self.config = config.model_copy(update={"method": method_for(self.llm.name, self.llm.capabilities, config)})

@@ -1,7 +1,8 @@
 """One verdict: from a query and the texts shown to a distribution over the offered answers.
 
 The distribution is the model's own (`exact`, or `logprobs` where it shows only its likeliest tokens), or the share of
-answers that it gives when drawn from again and again (`sampled`), which needs no log-probabilities.
+answers that it gives when drawn from again and again (`sampled`), or what it says of itself when asked how probable an
+answer is (`verbalized`); the last two need no log-probabilities.
 
 Preferences, scores and rankings are made of these. With a rationale it takes two steps (arXiv:2309.00267,
 section 3.1): the model writes a rationale, then the answer is read behind rationale and ending. Several
@@ -18,13 +19,17 @@ from pydantic import Field, model_validator
 from rlaif.config import Config
 from rlaif.errors import CapabilityError
 from rlaif.llm.base import LLM, Answer, Capabilities, Choose, Generate, NoAnswer, Request, Usage
-from rlaif.llm.reading import Reading, mean_reading, read_draws, read_exact, read_top
+from rlaif.llm.reading import Reading, mean_reading, read_draws, read_exact, read_stated, read_top
 from rlaif.llm.run import Ask
 from rlaif.prompting import Prompt, Prompter
 from rlaif.records import FailureKind, Turn
 
-Method = Literal["exact", "logprobs", "sampled"]
+Method = Literal["exact", "logprobs", "sampled", "verbalized"]
 VERDICT_TOKENS = 8
+STATE = (
+    "How probable is it that the right answer is {answer}? "
+    "Reply with a whole number of per cent from 0 to 100, and with nothing else."
+)
 
 
 class VerdictConfig(Config):
@@ -36,8 +41,8 @@ class VerdictConfig(Config):
         self_consistency: how many rationales are averaged; hurts in arXiv:2309.00267, table 5.
         temperature: of the rationale; 0 is greedy.
         max_rationale_tokens: arXiv:2309.00267 takes 512.
-        method: `exact` log-probabilities of whole answers, `logprobs` of the likeliest tokens, or answers `sampled`
-            at temperature 1; `auto` is the first of the first two that the model has.
+        method: `exact` log-probabilities of whole answers, `logprobs` of the likeliest tokens, answers `sampled`
+            at temperature 1, or a `verbalized` probability; `auto` is the first of the first two that the model has.
         draws: how many answers are sampled, behind each rationale and in each order.
         max_unread_mass: above this share of probability outside the offered answers an item is unreadable.
         seed: of everything that is drawn, together with the item's id, order and draw.
@@ -49,7 +54,7 @@ class VerdictConfig(Config):
     self_consistency: Annotated[int, Field(ge=1)] = 1
     temperature: Annotated[float, Field(ge=0)] = 0.0
     max_rationale_tokens: Annotated[int, Field(ge=1)] = 512
-    method: Literal["auto", "exact", "logprobs", "sampled"] = "auto"
+    method: Literal["auto", "exact", "logprobs", "sampled", "verbalized"] = "auto"
     draws: Annotated[int, Field(ge=1)] = 16
     max_unread_mass: Annotated[float, Field(ge=0, le=1)] = 0.5
     seed: int = 0
@@ -155,6 +160,21 @@ def request(
     return Request((Turn(role="user", content=f"{content}\n\n{only}{prompt.continuation}"),), want, "", shared, draw)
 
 
+def state(prompter: Prompter, prompt: Prompt, draw: int) -> Request:
+    """The request for a stated probability; the number stands where no verdict would, so the ending is left out.
+
+    Args:
+        prompter: has the offered answers, of which the first is asked for.
+        prompt: what the model reads.
+        draw: tells repeated questions apart.
+    """
+    thought = prompt.continuation.removesuffix(prompter.ending).strip()
+    parts = [prompt.shared + prompt.question, thought, STATE.format(answer=prompter.verdicts[0])]
+    content = "\n\n".join(part for part in parts if part)
+    want = Generate(VERDICT_TOKENS)
+    return Request((Turn(role="user", content=content),), want, "", len(prompt.shared), draw)
+
+
 def draw_seed(seed: int, item: str, order: str, draw: int) -> int:
     """The seed of one draw: a hash of run, item, order and draw, and of nothing else.
 
@@ -246,7 +266,7 @@ async def verdict(
     probabilities = reading.normalised()
     if probabilities is None or reading.unread_mass > config.max_unread_mass:
         share = f"{reading.unread_mass:.4f} of the probability is on no offered answer"
-        exchange = "\n\n".join(rationales)
+        exchange = "\n\n".join([*rationales, *dict.fromkeys(text for one in done for text in one.said)])
         return NoVerdict("unreadable", f"{share}; max_unread_mass is {config.max_unread_mass}", exchange, usage)
     draws = round((1 - reading.unread_mass) * config.draws * len(done)) if config.method == "sampled" else None
     return Verdict(probabilities, reading, rationales, prompt.sha256, done[0].version, usage, draws)
@@ -257,6 +277,7 @@ class _Draw(NamedTuple):
     rationale: str | None
     version: str
     usage: Usage
+    said: tuple[str, ...]
 
 
 async def _draw(ask: Ask, way: Way, prompt: Prompt, seed: int, number: int) -> _Draw | NoVerdict:
@@ -272,12 +293,12 @@ async def _draw(ask: Ask, way: Way, prompt: Prompt, seed: int, number: int) -> _
             return NoVerdict(thought.kind, f"rationale: {thought.detail}", thought.text, thought.usage)
         rationale, usage = thought.text.strip(), thought.usage
         prompt = prompter.conclude(prompt, rationale)
-    answers = await asyncio.gather(
-        *(
-            ask(request(llm.capabilities, prompt, want, prompter.verdicts, draw))
-            for draw, want in _wanted(prompter, config, seed, number)
-        )
-    )
+    if config.method == "verbalized":
+        requests = [state(prompter, prompt, number)]
+    else:
+        wanted = _wanted(prompter, config, seed, number)
+        requests = [request(llm.capabilities, prompt, want, prompter.verdicts, draw) for draw, want in wanted]
+    answers = await asyncio.gather(*map(ask, requests))
     usage = sum((answer.usage for answer in answers), usage)
     answered = [answer for answer in answers if isinstance(answer, Answer)]
     for answer in answers:
@@ -295,7 +316,10 @@ async def _draw(ask: Ask, way: Way, prompt: Prompt, seed: int, number: int) -> _
             # Whatever a refused draw began to say is no verdict.
             texts = [prompter.ending + (one.text if isinstance(one, Answer) else "") for one in answers]
             reading = read_draws(texts, prompter.pattern, prompter.verdicts)
-    return _Draw(reading, rationale, answered[0].version, usage)
+        case "verbalized":
+            reading = read_stated(answered[0].text)
+    said = tuple(answer.text for answer in answered if answer.text)
+    return _Draw(reading, rationale, answered[0].version, usage, said)
 
 
 def _numbers(repeat: int, count: int) -> range:

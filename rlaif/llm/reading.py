@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from rlaif.llm.base import Chain
 
+_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
+
 
 class Reading(NamedTuple):
     """A distribution over the offered answers.
@@ -75,6 +77,22 @@ def read_top(top: Sequence[tuple[str, float]], answers: Sequence[str]) -> Readin
             found[meant] += math.exp(logprob)
     probabilities = tuple(min(1.0, found[answer.casefold()]) for answer in answers)
     return Reading(probabilities, min(1.0, max(0.0, 1.0 - math.fsum(probabilities))))
+
+
+def read_stated(text: str) -> Reading:
+    """Read a probability in per cent of the first of two answers, as a model states it.
+
+    Args:
+        text: what it said; a whole number from 0 to 100 is wanted, and anything else is unread.
+
+    Returns:
+        The probabilities of both answers.
+    """
+    found = _NUMBER.search(text)
+    if found is None or not found.group().isdigit() or int(found.group()) > 100:
+        return Reading((0.0, 0.0), 1.0)
+    first = int(found.group()) / 100
+    return Reading((first, 1 - first), 0.0)
 
 
 def read_draws(texts: Sequence[str], pattern: re.Pattern[str], answers: Sequence[str]) -> Reading:

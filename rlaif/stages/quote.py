@@ -177,9 +177,10 @@ def _quote(
         batch_price = price_of(provider, model, prices, batch=True) if known.batch else None
     method = method_for(spec, able, config)
     draws = config.draws if method == "sampled" else 1
+    is_text = method in ("sampled", "verbalized")
     thoughts = config.self_consistency if config.rationale else 0
     orders = 2 if config.orders == "both" and prompter.judgement == "preference" else 1
-    want: Choose | Generate = Choose(prompter.verdicts) if method != "sampled" else Generate(VERDICT_TOKENS, 1.0)
+    want: Choose | Generate = Generate(VERDICT_TOKENS) if is_text else Choose(prompter.verdicts)
 
     def asked(item: Item) -> list[Request]:
         """One order of one item; rationales are empty yet."""
@@ -210,7 +211,7 @@ def _quote(
     answers = texts * draws * max(1, thoughts)
     # A rationale is written once, and read again before each answer behind it.
     thought = RATIONALE_TOKENS * thoughts, config.max_rationale_tokens * thoughts
-    verdict = (1, VERDICT_TOKENS) if method == "sampled" else (1, 1)
+    verdict = (1, VERDICT_TOKENS) if is_text else (1, 1)
     thinking = THINKING_TOKENS if thinks else (0, 0)
     read = (
         texts * (statistics.fmean(lows) * (1 - noise) + thought[0] * draws),

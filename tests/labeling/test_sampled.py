@@ -9,7 +9,7 @@ import pytest
 from doubles import PAIR, judge, scripted, shown_first
 from scipy.stats import binom
 
-from rlaif.errors import CapabilityError
+from rlaif.errors import CapabilityError, ConfigError
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
 from rlaif.llm.base import Capabilities, Choose, Generate, NoAnswer, Request
@@ -179,3 +179,40 @@ def test_a_choice_is_never_drawn_where_exact_labels_are_wanted() -> None:
 
     label = judge(PreferenceLabeler("helpfulness", scripted(script)), ITEM)
     assert (label.method, label.draws, label.interval) == ("exact", None, None)
+
+
+def test_a_stated_probability_is_read_in_both_orders_and_anything_else_is_unreadable() -> None:
+    def script(request: Request) -> str:
+        text = request.messages[-1].content
+        assert text.endswith("0 to 100, and with nothing else.")
+        assert "How probable is it that the right answer is 1?" in text
+        assert (request.want, request.continuation) == (Generate(8), "")
+        return "80" if shown_first(request) == "good" else "30 %"
+
+    plain = Capabilities()  # Nothing is needed but text.
+    stating = PreferenceLabeler("helpfulness", scripted(script, capabilities=plain), method="verbalized")
+    label = judge(stating, ITEM)
+    assert isinstance(label, Preference)
+    assert (label.preference_12, label.preference_21) == pytest.approx((0.8, 0.7))
+    assert (label.method, label.draws, label.unread_mass_12) == ("verbalized", None, 0)
+    mumbling = scripted(lambda _: "both are fine", capabilities=plain)
+    failure = judge(PreferenceLabeler("helpfulness", mumbling, method="verbalized"), ITEM)
+    assert isinstance(failure, Failure)
+    assert (failure.failure, failure.exchange) == ("unreadable", "both are fine")
+    with pytest.raises(ConfigError, match="verbalized asks how probable a preference is"):
+        Scorer("helpfulness", mumbling, method="verbalized")
+
+
+def test_a_stated_probability_is_asked_for_behind_the_rationale() -> None:
+    seen = []
+
+    def script(request: Request) -> str:
+        seen.append(request.messages[-1].content)
+        return "It is kind." if len(seen) <= 2 else "90"
+
+    llm = scripted(script, capabilities=Capabilities())
+    label = judge(PreferenceLabeler("helpfulness", llm, method="verbalized", rationale=True), ITEM)
+    assert isinstance(label, Preference)
+    assert label.rationales_12 == ("It is kind.",)
+    assert all("It is kind.\n\nHow probable" in text for text in seen[2:])
+    assert len(seen) == 4

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.llm.base import Chain
-from rlaif.llm.reading import Reading, mean_reading, read_draws, read_exact, read_verdict
+from rlaif.llm.reading import Reading, mean_reading, read_draws, read_exact, read_stated, read_verdict
 from rlaif.prompting import Prompter, load_task
 
 
@@ -69,3 +69,16 @@ def test_the_last_stated_verdict_counts_not_the_last_mention() -> None:
     pattern = re.compile(r"answer=([12])")
     assert read_verdict('It says "answer=1", but answer=2. Response 1 tried.', pattern) == "2"
     assert read_verdict("Response 1 is good.", pattern) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [("85", 0.85), ("0", 0.0), ("100 %", 1.0), ("I would say 7%.", 0.07), ("**60**", 0.6)],
+)
+def test_a_stated_probability(text: str, first: float) -> None:
+    assert read_stated(text) == ((first, pytest.approx(1 - first)), 0.0)
+
+
+@pytest.mark.parametrize("text", ["", "Response one", "0.85", "-5", "101", "85.5", "8,5", "1000"])
+def test_what_is_no_whole_number_of_per_cent_is_unread(text: str) -> None:
+    assert read_stated(text) == ((0.0, 0.0), 1.0)
