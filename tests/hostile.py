@@ -37,6 +37,7 @@ class HostileServer:
         most: int | None = None,
         keep: bool = True,
         models: Sequence[str] = ("judge",),
+        cuts: bool = False,
     ) -> None:
         """Prepare.
 
@@ -48,9 +49,10 @@ class HostileServer:
             most: requests at once; more are answered with 429.
             keep: whether headers and bodies of all requests are kept.
             models: that it says it serves; it asks nobody which one is meant.
+            cuts: whether its tokenizer cuts "10" into "1" and "0".
         """
         self.share, self.kinds, self.latency_s, self.most, self.keep = share, kinds, latency_s, most, keep
-        self.models, self.is_down = models, False
+        self.models, self.cuts, self.is_down = models, cuts, False
         self.asked: Counter[str] = Counter()
         self.delivered: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -158,7 +160,7 @@ class HostileServer:
                 await asyncio.sleep(HANG_S)
         await asyncio.sleep(self.latency_s * (5 if fault == "slow" else 1))
         is_message = request.path.endswith("/messages")
-        content = message(body, fault, self._random) if is_message else completion(body, fault)
+        content = message(body, fault, self._random) if is_message else completion(body, fault, self.cuts)
         whole = json.dumps(content).encode()
         if fault == "truncated":
             return web.Response(body=whole[: len(whole) // 2], content_type="application/json")
@@ -178,7 +180,7 @@ class HostileServer:
     def answer_to(self, body: Mapping[str, Any], fault: str) -> dict[str, Any]:
         """The response to a request of a batch job, billed."""
         is_message = body["model"].startswith("claude")
-        content = message(body, fault, self._random) if is_message else completion(body, fault)
+        content = message(body, fault, self._random) if is_message else completion(body, fault, self.cuts)
         self._bill(content)
         return content
 
@@ -197,10 +199,15 @@ def probability(body: Mapping[str, Any]) -> float:
     return 0.05 + 0.75 * int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
 
 
-def completion(body: Mapping[str, Any], fault: str = "") -> dict[str, Any]:
-    """The response's body."""
+def completion(body: Mapping[str, Any], fault: str = "", cuts: bool = False) -> dict[str, Any]:
+    """The response's body; behind a "1" of its own it goes on with "0" in two cases of five."""
     first = probability(body)
     likely = {"1": first, " 1": 0.1, "2": 0.85 - first, "The": 0.05}
+    asked = body.get("prompt") or body["messages"][-1]["content"]
+    if isinstance(asked, str) and asked.startswith(("Repeat this number", "10 10")):
+        likely = {"1": 1.0} if cuts else {"10": 1.0}
+    elif body.get("prompt", "").endswith("=1"):
+        likely = {"0": 0.4, "\n": 0.5, ".": 0.1}
     if fault == "off-menu":
         likely = {"The": 0.6, "I": 0.3, "1": 0.02, "2": 0.01}
     text = random.Random(body.get("seed")).choices(list(likely), list(likely.values()))[0]
@@ -211,7 +218,7 @@ def completion(body: Mapping[str, Any], fault: str = "") -> dict[str, Any]:
     wants = bool(body.get("logprobs")) and fault != "null-logprobs"
     if "prompt" in body:
         shown = {one["token"]: one["logprob"] for one in top}
-        choice |= {"text": text, "logprobs": {"top_logprobs": [shown]} if wants else None}
+        choice |= {"text": text, "logprobs": {"tokens": [text], "top_logprobs": [shown]} if wants else None}
     else:
         choice |= {"message": {"role": "assistant", "content": text, "refusal": None}}
         choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]} if wants else None

@@ -8,49 +8,36 @@ Every field that could bend the distribution is sent, since a server's own defau
 processed log-probability) might: temperature 1, no truncation, no penalty.
 """
 
+import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar
 
-import httpx2
 import openai
 
-from rlaif.errors import CapabilityError, ModelError, ServiceError
+from rlaif.errors import CapabilityError
 from rlaif.llm.base import Answer, Capabilities, Chain, Choose, Generate, NoAnswer, Outcome, Request, Usage
 from rlaif.llm.catalog import entry
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
+from rlaif.llm.openai_server import Endpoint, Served, how_it_cuts, look, tokens_of
 from rlaif.llm.prices import price_of
 from rlaif.llm.remote import Limits
 from rlaif.llm.replies import start_of
-from rlaif.llm.service import Service, detail
+from rlaif.llm.service import Service
+from rlaif.llm.splits import Splits, joined, possible_splits
 
-Endpoint = Literal["chat", "completions"]
 SILENT_ANSWERS = 5
 """So many answers without log-probabilities, and none with, are a server that gives none."""
 _PLAIN = {"temperature": 1.0, "top_p": 1.0}
 _VLLM_PLAIN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-_BEFORE = "="
-_SAME = 1e-2
 _ROOM_TO_THINK = 4096
-
-
-class Served(NamedTuple):
-    """What is known of a server.
-
-    Attributes:
-        is_vllm: whether it is vLLM, which can do more than the protocol says.
-        endpoint: which of its endpoints is asked.
-        context_tokens: the longest request and answer; None if not known.
-        logprobs: whether vLLM's are `raw`, or `processed` by the temperature; None where it was not asked.
-    """
-
-    is_vllm: bool = False
-    endpoint: Endpoint = "chat"
-    context_tokens: int | None = None
-    logprobs: Literal["raw", "processed"] | None = None
+_CUT = (
+    "{name}: its tokenizer cuts {answer}, or it cannot be found out, and one position cannot show that; use --method "
+    "sampled, --endpoint completions, or the same weights with transformers:"
+)
 
 
 class OpenAILLM(Service):
@@ -80,6 +67,8 @@ class OpenAILLM(Service):
         identity = {name: value for name, value in identity.items() if value is not None}
         super().__init__(model, capabilities, identity=identity, **about)
         self._answer_tokens: dict[tuple[str, ...], list[int]] = {}
+        self._splits: dict[tuple[str, ...], Splits] = {}
+        self._finding_out: dict[tuple[str, ...], asyncio.Future[Splits]] = {}
         self._silent = 0
 
     @property
@@ -93,75 +82,70 @@ class OpenAILLM(Service):
         return openai.AsyncOpenAI(api_key=self._key(), base_url=self._base_url, max_retries=0, http_client=http)
 
     def look(self, endpoint: Endpoint | None) -> Served:
-        """Ask the server what it is, before anything is paid for.
-
-        Args:
-            endpoint: which is wanted; if None, chat wherever the model has a chat template.
-
-        Raises:
-            ServiceError: nothing answers there, or not in this protocol.
-            ModelError: it does not serve this model.
-        """
-        url, model = self._base_url, self._model
-        with openai.OpenAI(api_key=self._key(), base_url=url, max_retries=2, timeout=20.0) as client:
-            try:
-                listed = client.get("/models", cast_to=httpx2.Response).json()["data"]
-                models = {str(one["id"]): one for one in listed}
-            except openai.APIStatusError as error:
-                raise ServiceError(f"{url}/models: {detail(error)}") from error
-            except openai.APIConnectionError as error:
-                raise ServiceError(f"{url}: no server answers ({error.__cause__ or error})") from error
-            except (ValueError, KeyError, TypeError) as error:
-                raise ServiceError(f"{url}/models: answers, but not as OpenAI's protocol has it") from error
-            if model not in models:
-                raise ModelError(f"{url} does not serve {model}; it serves {', '.join(sorted(models)) or 'nothing'}")
-            if models[model].get("owned_by") != "vllm":
-                return Served(False, endpoint or "chat")
-            asked = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
-            try:
-                client.post(self._tokenize, body=asked, cast_to=httpx2.Response)
-                has_template = True
-            except openai.APIStatusError:
-                has_template = False
-            context = models[model].get("max_model_len")
-            return Served(True, endpoint or ("chat" if has_template else "completions"), context, self._probe(client))
-
-    def _probe(self, client: openai.OpenAI) -> Literal["raw", "processed"]:
-        """Whether a temperature moves vLLM's log-probabilities; at 1, which we send, both kinds are the same."""
-        asked = {"model": self._model, "prompt": _BEFORE, "max_tokens": 1, "logprobs": 1, "logprob_token_ids": [0]}
-        asked |= {"return_tokens_as_token_ids": True}
-        seen = []
-        for temperature in (0.5, 2.0):
-            answer = client.post("/completions", body=asked | {"temperature": temperature}, cast_to=httpx2.Response)
-            seen.append(answer.json()["choices"][0]["logprobs"]["top_logprobs"][0]["token_id:0"])
-        return "raw" if abs(seen[0] - seen[1]) < _SAME else "processed"
-
-    @property
-    def _tokenize(self) -> str:
-        """Where vLLM tokenises, beside the protocol's own paths."""
-        return str(httpx2.URL(self._base_url).join("/tokenize"))
+        """Ask the server what it is, before anything is paid for (see `openai_server.look`)."""
+        with openai.OpenAI(api_key=self._key(), base_url=self._base_url, max_retries=2, timeout=20.0) as client:
+            return look(client, self._base_url, self._model, endpoint)
 
     async def _prepare(self, client: openai.AsyncOpenAI, request: Request) -> None:
-        """Ask vLLM once for the tokens of the offered answers, as they are behind other text."""
-        if not isinstance(request.want, Choose) or not self.capabilities.exact:
+        """Find out, once, how the server's tokenizer cuts the offered answers."""
+        if not isinstance(request.want, Choose):
             return
         answers = request.want.answers
-        if answers in self._answer_tokens:
+        if answers in self._splits:
             return
+        if answers not in self._finding_out:
+            self._finding_out[answers] = asyncio.ensure_future(self._find_out(client, answers))
+        try:
+            self._splits[answers] = await self._finding_out[answers]
+        finally:
+            self._finding_out.pop(answers, None)
 
-        async def tokens(text: str) -> list[int]:
-            body = {"model": self._model, "prompt": text, "add_special_tokens": False}
-            return list((await client.post(self._tokenize, body=body, cast_to=httpx2.Response)).json()["tokens"])
+    async def _find_out(self, client: openai.AsyncOpenAI, answers: tuple[str, ...]) -> Splits:
+        """How the tokenizer cuts answers.
 
-        before = await tokens(_BEFORE)
-        found = [(await tokens(_BEFORE + answer))[len(before) :] for answer in answers]
-        split = [answer for answer, ids in zip(answers, found, strict=True) if len(ids) != 1]
-        if split:
-            raise CapabilityError(
-                f"{self.name}: its tokenizer splits {', '.join(split)}, which one position cannot show; "
-                "use --method sampled, or the same weights with transformers:"
-            )
-        self._answer_tokens[answers] = [ids[0] for ids in found]
+        Raises:
+            CapabilityError: in a way that this model cannot be asked around.
+        """
+        if self.capabilities.exact:
+            tokens = await tokens_of(client, self._base_url, self._model, answers)
+            self._answer_tokens[answers] = [ids[0] for ids in tokens]
+            whole = {ids[0]: answer for ids, answer in zip(tokens, answers, strict=True) if len(ids) == 1}
+            splits: dict[str, dict[str, str]] = {}
+            for ids, answer in zip(tokens, answers, strict=True):
+                start = whole.get(ids[0], "")
+                if len(ids) > 1 and not (start and answer.startswith(start) and self.capabilities.continues):
+                    raise CapabilityError(_CUT.format(name=self.name, answer=answer))
+                if len(ids) > 1:
+                    splits.setdefault(start, {})[answer] = answer.removeprefix(start)
+            return splits
+        possible = possible_splits(answers)
+        if not possible or self.is_official:
+            return {}
+        longest = max((answer for rests in possible.values() for answer in rests), key=len)
+        cut = await how_it_cuts(client, self._model, self._served.endpoint, longest)
+        if cut != "whole" and not self.capabilities.continues:
+            raise CapabilityError(_CUT.format(name=self.name, answer=longest))
+        return {} if cut == "whole" else possible
+
+    async def _send(self, client: openai.AsyncOpenAI, request: Request) -> Outcome:
+        """One try of one request; a second one where the tokenizer cuts an answer."""
+        outcome = await super()._send(client, request)
+        want = request.want
+        if not isinstance(want, Choose):
+            return outcome
+        for start, rests in self._splits.get(want.answers, {}).items():
+            if isinstance(outcome, NoAnswer):
+                break
+            behind = replace(request, want=Choose(tuple(rests.values())), continuation=request.continuation + start)
+            try:
+                second = await self._send(client, behind)
+            except Fault as fault:
+                fault.lost += outcome.usage
+                raise
+            if isinstance(second, NoAnswer):
+                return replace(second, usage=outcome.usage + second.usage)
+            outcome = joined(outcome, second, want.answers, start, rests)
+        return outcome
 
     def render(self, request: Request) -> tuple[str, dict[str, Any]]:
         """Path and body, as the protocol has them."""

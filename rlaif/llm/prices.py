@@ -41,8 +41,12 @@ class Price(NamedTuple):
         """
         texts = [turn.content for turn in request.messages] + [request.continuation]
         read = sum(len(text.encode()) for text in texts) + _OVERHEAD_TOKENS
-        written = 1 if isinstance(request.want, Choose) else request.want.max_tokens
-        return read * self.input + (written + room_to_think) * self.output
+        if isinstance(request.want, Choose):
+            # A tokenizer may cut an answer that begins with another, which takes a second request.
+            answers = request.want.answers
+            pieces = 1 + sum(any(one != other and one.startswith(other) for other in answers) for one in answers)
+            return pieces * (read * self.input + (1 + room_to_think) * self.output)
+        return read * self.input + (request.want.max_tokens + room_to_think) * self.output
 
 
 class _Line(Config):

@@ -272,6 +272,49 @@ def test_scores_are_read_from_the_likeliest_tokens(server: HostileServer) -> Non
     assert "Reply with 1, 2, 3, 4, 5, 6, 7, 8, 9 or 10, and" in server.bodies[-1]["messages"][0]["content"]
 
 
+def test_a_ten_that_is_cut_is_asked_for_in_two_requests() -> None:
+    rows = [{"id": "a", "query": "Q?", "response": "R"}]
+    with HostileServer(cuts=True) as cutting:
+        llm = open_openai("judge", cutting.url, endpoint="completions", limits=QUICK)
+        (score,) = Scorer("helpfulness", llm).score(rows)
+        probe, first, second = cutting.bodies
+    assert probe["prompt"].startswith("10 10")
+    assert second["prompt"] == first["prompt"] + "1"
+    one = hostile.probability(first)
+    # Behind "1" comes "0" in two cases of five; " 1", of which nobody asked how it goes on, is unread.
+    assert score.distribution[9] == pytest.approx(0.4 * one)
+    assert score.distribution[0] == pytest.approx(0.6 * one)
+    assert score.distribution[1] == pytest.approx(0.85 - one)
+    assert score.unread_mass == pytest.approx(0.15)
+    words = [len(json.dumps(body["prompt"]).split()) for body in (first, second)]
+    assert score.input_tokens == sum(words)
+
+
+def test_faults_of_the_second_request_cost_what_the_first_did() -> None:
+    rows = [{"id": str(n), "query": f"Q{n}?", "response": "R"} for n in range(40)]
+    with HostileServer(cuts=True, share=0.2, kinds=("500", "truncated")) as cutting:
+        llm = open_openai("judge", cutting.url, endpoint="completions", limits=QUICK)
+        scores = Scorer("helpfulness", llm).score(rows)
+        probes = sum(len(json.dumps(body["prompt"]).split()) for body in cutting.bodies if body["max_tokens"] == 3)
+        told = sum(one.input_tokens for one in scores)
+        assert all(one.distribution[9] > 0 for one in scores)
+        # Every token that was delivered is told, but for those by which the tokenizer was found out.
+        assert cutting.input_tokens - probes <= told <= cutting.input_tokens
+
+
+def test_a_ten_that_is_cut_where_nothing_can_be_continued_is_an_error_before_the_run() -> None:
+    rows = [{"id": "a", "query": "Q?", "response": "R"}]
+    with HostileServer(cuts=True) as cutting:
+        llm = open_openai("judge", cutting.url, limits=QUICK)
+        with pytest.raises(CapabilityError, match=r"openai:judge: its tokenizer cuts 10, .*; use --method sampled"):
+            Scorer("helpfulness", llm).score(rows)
+        assert len(cutting.bodies) == 1
+        # Preferences have no answer that begins with another, and nothing is probed.
+        pair = {"id": "b", "query": "Q?", "response_1": "R", "response_2": "S"}
+        assert PreferenceLabeler("helpfulness", llm).label([pair])[0].preference is not None
+        assert len(cutting.bodies) == 3
+
+
 def test_what_can_change_an_answer_is_the_models_identity() -> None:
     able = open_llm("scripted:hashed").capabilities
     one = OpenAILLM("m", able, base_url="http://a/v1", limits=Limits(concurrency=3))
