@@ -51,15 +51,22 @@ def make_tokenizer(split_digits: bool, chat: bool) -> PreTrainedTokenizerFast:
 
 
 def make_model(
-    folder: Path, *, split_digits: bool = False, chat: bool = False, context: int = 4096, seed: int = 0
+    folder: Path,
+    *,
+    split_digits: bool = False,
+    chat: bool = False,
+    context: int = 4096,
+    seed: int = 0,
+    hidden: int = 32,
+    spread: float = 0.6,
 ) -> Path:
     """Save a random tiny Llama whose next-token probabilities are far from uniform."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer(split_digits, chat)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -68,7 +75,7 @@ def make_model(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.6,
+        initializer_range=spread,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -46,14 +46,20 @@ def look(client: Any, url: str, model: str, endpoint: Endpoint | None) -> Served
     import openai
 
     try:
-        listed = client.get("/models", cast_to=httpx2.Response).json()["data"]
-        models = {str(one["id"]): one for one in listed}
+        return _look(client, url, model, endpoint)
     except openai.APIStatusError as error:
-        raise ServiceError(f"{url}/models: {detail(error)}") from error
+        raise ServiceError(f"{url}: {detail(error)}") from error
     except openai.APIConnectionError as error:
         raise ServiceError(f"{url}: no server answers ({error.__cause__ or error})") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ServiceError(f"{url}/models: answers, but not as OpenAI's protocol has it") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise ServiceError(f"{url}: answers, but not as OpenAI's protocol has it") from error
+
+
+def _look(client: Any, url: str, model: str, endpoint: Endpoint | None) -> Served:
+    import openai
+
+    listed = client.get("/models", cast_to=httpx2.Response).json()["data"]
+    models = {str(one["id"]): one for one in listed}
     if model not in models:
         raise ModelError(f"{url} does not serve {model}; it serves {', '.join(sorted(models)) or 'nothing'}")
     if models[model].get("owned_by") != "vllm":

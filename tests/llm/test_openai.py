@@ -229,7 +229,7 @@ def test_an_outage_is_waited_for_and_then_ends_the_run_with_everything_kept(tmp_
         ({}, ConfigError, "the environment variable OPENAI_API_KEY holds no key"),
         ({"base_url": "URL", "key_variable": "NOT_THERE"}, ConfigError, "variable NOT_THERE holds no key"),
         ({"base_url": "http://127.0.0.1:9/v1"}, ServiceError, "http://127.0.0.1:9/v1: no server answers"),
-        ({"base_url": "URL/nowhere"}, ServiceError, "/nowhere/models: 404"),
+        ({"base_url": "URL/nowhere"}, ServiceError, "/nowhere: 404"),
         ({"base_url": "URL", "endpoint": "chatt"}, ConfigError, "endpoint is 'chatt'; known are chat and completions"),
     ],
 )

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import make_model
 from doubles import judged, outcomes
 from scipy.stats import binom
 
 from rlaif.labeling.preference import PreferenceLabeler
+from rlaif.labeling.score import Scorer
 from rlaif.labeling.verdict import request
 from rlaif.llm.base import Choose, Request
 from rlaif.llm.open import open_llm
@@ -55,12 +57,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def serving(folder: Path, *more: str) -> Iterator[str]:
+def serving(folder: Path, *more: str, model: Path | None = None) -> Iterator[str]:
     (folder / "template.jinja").write_text(TEMPLATE)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_folder("labeler-l"))]
+    model = model or model_folder("labeler-l")
+    words = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     words += ["--served-model-name", "labeler", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
     words += ["--chat-template", str(folder / "template.jinja"), "--max-num-seqs", "64", "--enforce-eager"]
     words += ["--enable-prefix-caching", "--enable-prompt-tokens-details", *more]
@@ -123,6 +126,20 @@ def test_processed_log_probabilities_are_noticed_and_read_alike(
         llm = open_llm("openai:labeler", base_url=f"{url}/v1")
         assert llm.identity["logprobs"] == "processed"
         assert farthest(judged(llm, pairs), by_transformers) < 1e-3
+
+
+@pytest.mark.acceptance
+def test_a_ten_that_the_tokenizer_cuts_is_read_as_transformers_reads_it(tmp_path: Path) -> None:
+    model = make_model(tmp_path / "model", split_digits=True, hidden=128, spread=0.15)
+    rows = [{"id": str(n), "query": f"Question {n}?", "response": f"the response {n}"} for n in range(40)]
+    here = Scorer("helpfulness", f"transformers:{model}", max_unread_mass=1.0).score(rows)
+    with serving(tmp_path, model=model) as url:
+        for endpoint in ("chat", "completions"):
+            llm = open_llm("openai:labeler", base_url=f"{url}/v1", endpoint=endpoint)
+            there = Scorer("helpfulness", llm, max_unread_mass=1.0).score(rows)
+            for one, other in zip(here, there, strict=True):
+                assert other.distribution == pytest.approx(one.distribution, rel=1e-2)
+    assert min(one.distribution[9] for one in here) > 1e-12
 
 
 IN_PROCESS = """
