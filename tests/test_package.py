@@ -93,9 +93,9 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     (tmp_path / "mapping.yaml").write_text(blocks("yaml")[0])
     lines = [line.split("#")[0].split() for block in blocks("sh") for line in block.splitlines()]
     commands = [words for words in lines if words[:1] == ["rlaif"]]
-    assert len(commands) == 13
+    assert len(commands) == 15
     model = f"transformers:{model_folder('labeler-l')}"
-    with HostileServer(models=("gpt-4.1-mini", "my-model")) as server:
+    with HostileServer(models=("gpt-4.1-mini", "gpt-4o", "my-model")) as server:
         # A service of our own answers under the names that the README uses.
         environment = {**os.environ, "OPENAI_BASE_URL": server.url, "ANTHROPIC_BASE_URL": server.url}
         for words in commands:
@@ -104,7 +104,7 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
             command = [sys.executable, "-m", *words]
             done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
             assert done.returncode == 0, (words, done.stdout, done.stderr)
-        assert {body["model"] for body in server.bodies} == {"gpt-4.1-mini", "my-model", "claude-haiku-4-5"}
+        assert {body["model"] for body in server.bodies} == {"gpt-4.1-mini", "gpt-4o", "my-model", "claude-haiku-4-5"}
     labels = [json.loads(line) for line in (tmp_path / "outputs/letters/preferences.jsonl").read_text().splitlines()]
     assert [one["human_preference"] for one in labels] == [1.0, 0.5]
 

@@ -12,12 +12,18 @@ app = typer.Typer(no_args_is_help=True, help="Look at or clear a ledger of store
 
 @app.command("info")
 def info(path: Annotated[Path, typer.Argument(help="A ledger.sqlite.")]) -> None:
-    """What a ledger holds, model by model."""
+    """What a ledger holds, model by model, and which batch jobs wait to be collected."""
     from datetime import datetime
+
+    from rlaif.llm.jobs import Jobs
 
     for name, count, size, first, last in _ledger(path).info():
         days = " to ".join(datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M") for at in (first, last))
         typer.echo(f"{name}: {count:,} exchanges, {size / 1e6:.1f} MB of answers, {days}")
+    for name, remote, created, left, size in Jobs(path).waiting():
+        since = datetime.fromtimestamp(created).strftime("%Y-%m-%d %H:%M")
+        job = f"batch job {remote}" if remote else "a batch job that may not have been submitted"
+        typer.echo(f"{name}: {job} of {since}, {left:,} of {size:,} requests not collected")
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -36,9 +36,13 @@ class Prompted(Generic[ConfigT]):
     @property
     def identity(self) -> dict[str, Any]:
         """Everything that can change a record, apart from the item itself."""
+        settings = self.config.model_dump()
+        if not settings["repeat"]:
+            # The first time is the run itself, as it was before anything was repeated.
+            del settings["repeat"]
         return {
             "task": self.task.name,
-            "settings": self.config.model_dump(),
+            "settings": settings,
             "llm": dict(self.llm.identity),
             "prompts_sha256": self.prompter.sha256,
         }

@@ -110,6 +110,14 @@ class Jobs:
         with storing(self.path):
             return {row[0] for row in self._connection.execute("SELECT remote FROM jobs WHERE remote IS NOT NULL")}
 
+    def waiting(self) -> list[tuple[str, str | None, float, int, int]]:
+        """Jobs not wholly collected: model, the provider's id, when (Unix seconds), requests left, requests in all."""
+        with storing(self.path):
+            return self._connection.execute(
+                "SELECT jobs.llm, jobs.remote, jobs.created, COUNT(*), jobs.size FROM handed_in "
+                "JOIN jobs ON jobs.id = handed_in.job GROUP BY jobs.id ORDER BY jobs.created"
+            ).fetchall()
+
     def release(self, keys: Iterable[str]) -> None:
         """Take requests out of their jobs, to be handed in again."""
         with storing(self.path), transaction(self._connection):

@@ -169,6 +169,10 @@ def test_a_laptop_that_is_closed_collects_later(provider: str, server: HostileSe
     process.kill()
     process.wait()
     assert handed_in(data) == requests(provider)
+    words = [sys.executable, "-m", "rlaif", "ledger", "info", str(data.parent / "ledger.sqlite")]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert f"{SPECS[provider]}: batch job batch-0 of" in said
+    assert f"{requests(provider)} of {requests(provider)} requests not collected" in said
     server.batches.looks = 0
     summary = label(provider, server, data)
     assert summary.count == N
