@@ -5,6 +5,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,8 +17,9 @@ from hostile import HostileServer
 import rlaif.llm.batch as batch_module
 from rlaif.errors import BudgetError, CapabilityError, ConfigError, ServiceError
 from rlaif.labeling.preference import PreferenceLabeler
-from rlaif.llm.base import Choose, Request
-from rlaif.llm.jobs import Jobs
+from rlaif.llm.base import Choose, NoAnswer, Request
+from rlaif.llm.batch_apis import AnthropicBatches, Line, NotYetKnownError
+from rlaif.llm.jobs import Job, Jobs
 from rlaif.llm.open import open_llm
 from rlaif.llm.remote import Limits
 from rlaif.records import Turn
@@ -200,26 +202,52 @@ def test_a_submission_that_was_killed_before_it_was_sent_is_sent_now(
     provider: str, server: HostileServer, data: Path
 ) -> None:
     # A job that is written down, and of which the provider knows nothing.
-    llm: Any = open_llm(
-        SPECS[provider], base_url=server.url.removesuffix("/v1") if provider == "anthropic" else server.url
-    )
-    settings: dict[str, Any] = {} if provider == "openai" else {"method": "sampled", "draws": 2}
-    keys: list[str] = []
-
-    async def ask(request: Request) -> Any:
-        keys.append(request.key(llm.identity))
-        raise KeyError
-
-    labeler = PreferenceLabeler("helpfulness", llm, **settings)
-    row = labeler.item.model_validate({"id": "0", "query": "Q0", "response_1": "a0", "response_2": "b0"})
-    with pytest.raises(KeyError):
-        asyncio.run(labeler.judge(row, ask))
     jobs = Jobs(data.parent / "ledger.sqlite")
-    jobs.open(llm.name, keys)
+    jobs.open(SPECS[provider], keys_of(provider, server))
     jobs.close()
     assert label(provider, server, data).count == N
     assert len(server.batches.jobs) == 1
     assert handed_in(data) == 0
+
+
+def test_a_job_that_another_process_is_handing_in_is_waited_for(server: HostileServer, data: Path) -> None:
+    keys = keys_of("openai", server)
+    jobs = Jobs(data.parent / "ledger.sqlite")
+    job = jobs.open("openai:judge", keys)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1.5)"]) as other:
+        # Who has ended is gone only when somebody asked how.
+        threading.Thread(target=other.wait).start()
+        with sqlite3.connect(jobs.path) as connection:
+            connection.execute("UPDATE jobs SET process = ? WHERE id = ?", (other.pid, job.id))
+        assert jobs.get(job.id).is_being_submitted
+        assert label("openai", server, data).count == N
+        # Only when it had ended was it looked for at the provider, and handed in here.
+        assert other.poll() is not None
+    jobs.close()
+    assert len(server.batches.jobs) == 1
+
+
+def test_anothers_job_is_not_waited_for(server: HostileServer) -> None:
+    server.batches.looks = 10**9
+    llm: Any = open_llm(SPECS["anthropic"], base_url=server.url.removesuffix("/v1"))
+    body = {"model": "claude", "max_tokens": 1, "messages": []}
+
+    def lines(*keys: str) -> list[Line]:
+        return [Line(key * 64, "/v1/messages", body) for key in keys]
+
+    async def find() -> tuple[str | None, str | None]:
+        api = AnthropicBatches()
+        async with llm.connect() as client:
+            ours = Job("x", None, time.time(), 0, 2)
+            known = await api.submit(client, ours, lines("a", "b"))
+            await api.submit(client, ours, lines("c", "d", "e"))
+            # One of the same size is known already, the other is of another size: none can be this one.
+            first = await api.find(client, ours, {"f" * 64, "0" * 64}, {known})
+            with pytest.raises(NotYetKnownError):
+                await api.find(client, ours, {"f" * 64, "0" * 64}, set())
+            return known, first
+
+    assert asyncio.run(find()) == ("batch-0", None)
 
 
 def test_two_processes_do_not_hand_in_the_same_requests(server: HostileServer, data: Path) -> None:
@@ -253,6 +281,23 @@ def test_a_stream_is_cut_where_a_piece_is_full_or_nothing_comes(monkeypatch: pyt
         return [list(piece) async for piece in batch_module.pieces(stream(), quiet_s=0.1)]
 
     assert asyncio.run(cut()) == [["0", "1", "2"], ["3", "4"], ["5"]]
+
+
+def keys_of(provider: str, server: HostileServer) -> list[str]:
+    """Keys of requests that the first row takes."""
+    url = server.url if provider == "openai" else server.url.removesuffix("/v1")
+    llm: Any = open_llm(SPECS[provider], base_url=url)
+    settings: dict[str, Any] = {} if provider == "openai" else {"method": "sampled", "draws": 2}
+    keys: list[str] = []
+
+    async def ask(request: Request) -> Any:
+        keys.append(request.key(llm.identity))
+        return NoAnswer("refused", "only the key is wanted")
+
+    labeler = PreferenceLabeler("helpfulness", llm, **settings)
+    row = labeler.item.model_validate({"id": "0", "query": "Q0", "response_1": "a0", "response_2": "b0"})
+    asyncio.run(labeler.judge(row, ask))
+    return keys
 
 
 def start(provider: str, server: HostileServer, data: Path) -> "subprocess.Popen[bytes]":

@@ -74,6 +74,34 @@ def test_isolated_faults_change_nothing_and_a_share_of_overloads_shrinks_it() ->
     assert shrunken.limit == 8 + 1 / 8
 
 
+def test_it_shrinks_by_the_share_that_was_turned_away() -> None:
+    async def run() -> float:
+        gate = Gate(most=16, patience_s=9)
+        for number in range(WINDOW):
+            # Three of four; the last one fills the window.
+            await passing(gate, None if number % 4 == 0 else OVERLOADED)
+        return gate.limit
+
+    assert asyncio.run(run()) == 16 / 4
+
+
+def test_tries_in_an_outage_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "OUTAGE_S", 0.05)
+    monkeypatch.setattr(gate_module, "OUTAGE_FAULTS", 2)
+    start, sent = time.monotonic(), 0
+
+    async def send(_: Request) -> Outcome:
+        nonlocal sent
+        sent += 1
+        if time.monotonic() - start < 1.5:
+            raise Fault("gone")
+        return Answer("v", Usage())
+
+    outcome = asyncio.run(Persistent(send, Limits(retries=2, outage_patience_s=4)).answer(REQUEST))
+    assert isinstance(outcome, Answer)
+    assert sent > 3
+
+
 def test_faults_that_are_no_overload_do_not_shrink_it() -> None:
     async def run() -> float:
         gate = Gate(most=16, patience_s=9)

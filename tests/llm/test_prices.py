@@ -48,6 +48,8 @@ def test_an_upper_bound_counts_bytes_and_everything_that_may_be_written() -> Non
     # 7 and 2 bytes and 100 for the protocol at 2; 50 and 4,000 to think at 8.
     assert Price(2, 1, 8).most(request, 4000) == 2 * (7 + 2 + 100) + 8 * 4050
     assert Price(2, 1, 8).most(Request(request.messages, Choose(("1", "2")))) == 2 * 107 + 8
+    # A 10 may be cut, and then it takes two requests.
+    assert Price(2, 1, 8).most(Request(request.messages, Choose(("1", "2", "10")))) == 2 * (2 * 107 + 8)
 
 
 @pytest.mark.parametrize(

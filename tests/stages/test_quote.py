@@ -55,6 +55,23 @@ def test_what_a_service_takes_is_estimated_from_bytes() -> None:
     assert unknown.cost_usd is None
 
 
+def test_a_beginning_that_all_prompts_share_is_cheaper_where_it_is_long_enough() -> None:
+    rows = [PAIR, {**PAIR, "query": "Another?"}]
+    (short,) = quote(rows, "helpfulness", ["openai:gpt-4.1-mini"]).quotes
+    assert short.cached_tokens == 0
+    (long,) = quote(rows, "helpfulness", ["openai:gpt-4.1-mini"], exemplars=2, rationale=True).quotes
+    prompter = Prompter(load_task("helpfulness"), "preference", "detailed", 2, True)
+    shared = len(prompter.ask((Turn(role="user", content="?"),), "a", "b").shared.encode()) / 5
+    assert shared > 1024
+    # Two rows in two orders, a rationale and a verdict each: eight requests, of which one round finds nothing.
+    assert long.cached_tokens == pytest.approx(6 * shared)
+    assert long.cost_usd is not None
+    low = 0.4e-6 * (long.input_tokens[0] - 6 * shared) + 0.1e-6 * 6 * shared + 1.6e-6 * long.output_tokens[0]
+    assert long.cost_usd[0] == pytest.approx(low)
+    assert long.batch_usd is not None
+    assert long.batch_usd == pytest.approx((long.cost_usd[0] / 2, long.cost_usd[1] / 2))
+
+
 def test_draws_rationales_and_orders_multiply_what_is_asked() -> None:
     settings: dict[str, Any] = {"method": "sampled", "draws": 5, "rationale": True, "max_rationale_tokens": 100}
     (told,) = quote([PAIR] * 3, "helpfulness", ["anthropic:claude-haiku-4-5"], **settings).quotes
