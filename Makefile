@@ -48,6 +48,7 @@ acceptance: .venv/.installed
 	$(BIN)/python benchmarks/imports.py
 	$(BIN)/python benchmarks/local_labeling.py
 	$(BIN)/python benchmarks/scripted_200k.py
+	$(BIN)/python benchmarks/services.py
 	$(BIN)/python benchmarks/hh_rlhf.py
 	$(BIN)/python examples/pocket/measure.py rlaif/pocket/models --json benchmarks/results/$$(date +%F)-pocket.json
 

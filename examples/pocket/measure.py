@@ -56,7 +56,7 @@ ABOUT = """# pocket:{name}
 {vocabulary:,} tokens, weights in float16). It lets one try, test and teach `rlaif` without a model hub. It knows
 nothing outside that world (`rlaif.pocket`), and what it says of real data is near chance.
 
-Recipe: `{command}`, {steps:,} steps{base}, {seconds:,} s on {machine}.{note}
+Recipe: `{command}`, {all_steps:,} steps{base}, {seconds:,} s on {machine}.
 All numbers are on the held-out part of the world, which shares no templates and no combinations of action, object and
 person with the part it was trained on, but does share the words; gold is the world's own judgement
 (`rlaif.pocket.gold`). Intervals are 95 % (Wilson's for shares).
@@ -356,8 +356,7 @@ def write_card(folder: Path, name: str, results: dict[str, Any]) -> None:
         | {
             "name": name,
             "kind": KINDS[recipe["learns"]][0].upper() + KINDS[recipe["learns"]][1:],
-            # What was made otherwise than the recipe now makes it says so.
-            "note": f" {recipe['note']}" if "note" in recipe else "",
+            "all_steps": sum(recipe.get(part, 0) for part in ("matching", "belonging", "steps", "last")),
             "base": f" from `pocket:{recipe['base']}`" if recipe["base"] else "",
             "about": JUDGING if judging else "",
         }

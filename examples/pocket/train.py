@@ -1,6 +1,9 @@
 """Train the bundled models of the pocket world, each with its card.
 
-    python examples/pocket/train.py --out outputs/pocket                     # all five, about 110 minutes on 2 cores
+    python examples/pocket/train.py --out outputs/pocket                     # all five, one after the other
+    OMP_NUM_THREADS=1 python examples/pocket/train.py --out outputs/pocket labeler-l &
+    OMP_NUM_THREADS=1 python examples/pocket/train.py --out outputs/pocket base policy labeler-s labeler-xs
+                                                                             # the quicker way: under 2 hours on 2 cores
     python examples/pocket/train.py --out outputs/pocket labeler-xs          # one of them
     python examples/pocket/train.py --out /tmp/try --fraction 0.002 --n 20   # see whether it works
 
@@ -72,7 +75,7 @@ class Recipe:
 RECIPES = {
     "base": Recipe("texts", 160, 4, steps=1600, rate=3e-3),
     "labeler-l": Recipe(
-        "judging", 160, 4, steps=3500, rate=2e-3, scores_first=1000, matching=250, belonging=600, last=1300
+        "judging", 160, 4, steps=3500, rate=2e-3, scores_first=1000, matching=250, belonging=600, last=2600
     ),
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
     "labeler-s": Recipe("judging", 80, 3, steps=1200, rate=4e-3, scores_first=400, matching=250, belonging=400),
