@@ -3,6 +3,7 @@
 from typing import Any, Literal, NamedTuple
 
 import httpx2
+import openai
 
 from rlaif.errors import ModelError, ServiceError
 from rlaif.llm.service import detail
@@ -43,8 +44,6 @@ def look(client: Any, url: str, model: str, endpoint: Endpoint | None) -> Served
         ServiceError: nothing answers there, or not in this protocol.
         ModelError: it does not serve this model.
     """
-    import openai
-
     try:
         return _look(client, url, model, endpoint)
     except openai.APIStatusError as error:
@@ -56,8 +55,6 @@ def look(client: Any, url: str, model: str, endpoint: Endpoint | None) -> Served
 
 
 def _look(client: Any, url: str, model: str, endpoint: Endpoint | None) -> Served:
-    import openai
-
     listed = client.get("/models", cast_to=httpx2.Response).json()["data"]
     models = {str(one["id"]): one for one in listed}
     if model not in models:

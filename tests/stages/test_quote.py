@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+import rlaif.stages.quote as quote_module
 from rlaif.errors import CapabilityError, InputError
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
+from rlaif.llm.prices import price_of
 from rlaif.pocket.data import comparisons
 from rlaif.prompting import Prompter, load_task
 from rlaif.records import Turn
@@ -55,21 +57,27 @@ def test_what_a_service_takes_is_estimated_from_bytes() -> None:
     assert unknown.cost_usd is None
 
 
-def test_a_beginning_that_all_prompts_share_is_cheaper_where_it_is_long_enough() -> None:
+def test_a_beginning_that_all_prompts_share_is_cheaper_where_it_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quote_module, "CACHED_FROM_TOKENS", 500)
     rows = [PAIR, {**PAIR, "query": "Another?"}]
     (short,) = quote(rows, "helpfulness", ["openai:gpt-4.1-mini"]).quotes
     assert short.cached_tokens == 0
     (long,) = quote(rows, "helpfulness", ["openai:gpt-4.1-mini"], exemplars=2, rationale=True).quotes
     prompter = Prompter(load_task("helpfulness"), "preference", "detailed", 2, True)
     shared = len(prompter.ask((Turn(role="user", content="?"),), "a", "b").shared.encode()) / 5
-    assert shared > 1024
+    assert 500 < shared < 1024
     # Two rows in two orders, a rationale and a verdict each: eight requests, of which one round finds nothing.
     assert long.cached_tokens == pytest.approx(6 * shared)
     assert long.cost_usd is not None
     low = 0.4e-6 * (long.input_tokens[0] - 6 * shared) + 0.1e-6 * 6 * shared + 1.6e-6 * long.output_tokens[0]
     assert long.cost_usd[0] == pytest.approx(low)
+    # By batch jobs tokens cost half, and what the cache serves costs what is listed for that.
+    batch = price_of("openai", "gpt-4.1-mini", batch=True)
+    assert batch is not None
+    assert (batch.input, batch.output) == pytest.approx((0.2e-6, 0.8e-6))
     assert long.batch_usd is not None
-    assert long.batch_usd == pytest.approx((long.cost_usd[0] / 2, long.cost_usd[1] / 2))
+    low = 0.2e-6 * (long.input_tokens[0] - 6 * shared) + batch.cached * 6 * shared + 0.8e-6 * long.output_tokens[0]
+    assert long.batch_usd == pytest.approx((low, long.cost_usd[1] / 2))
 
 
 def test_draws_rationales_and_orders_multiply_what_is_asked() -> None:
