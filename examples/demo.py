@@ -8,6 +8,7 @@ labels mean what they say.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ def main() -> None:
     """Write the comparisons, run the labeler, read its labels."""
     rlaif("pocket", "data", "--task", TASK, "--n", str(ROWS), "--seed", "2026", "--out", str(OUT / "data"))
     pairs = str(OUT / "data" / "comparisons.jsonl")
+    # An earlier demo may have had another model; what this one answered before is in the ledger.
+    shutil.rmtree(ROOT / OUT / "labels", ignore_errors=True)
     rlaif("label", pairs, "--task", TASK, "--llm", "pocket:labeler-l", "--out", str(OUT / "labels"))
     lines = (ROOT / OUT / "labels" / "preferences.jsonl").read_text(encoding="utf-8").splitlines()
     asked = (ROOT / pairs).read_text(encoding="utf-8").splitlines()
