@@ -84,6 +84,7 @@ class HostileServer:
         async def start() -> web.AppRunner:
             app = web.Application(client_max_size=2**26)
             app.router.add_get("/v1/models", self._models)
+            app.router.add_get("/other/v1/models", self._models)
             app.router.add_post("/v1/chat/completions", self._answer)
             app.router.add_post("/v1/completions", self._answer)
             app.router.add_post("/v1/messages", self._answer)

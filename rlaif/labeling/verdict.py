@@ -12,6 +12,7 @@ rationales are averaged (self-consistency).
 import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -59,6 +60,11 @@ class VerdictConfig(Config):
     max_unread_mass: Annotated[float, Field(ge=0, le=1)] = 0.5
     seed: int = 0
     repeat: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def answers(self) -> int:
+        """How many answers stand behind a verdict."""
+        return self.self_consistency * (self.draws if self.method == "sampled" else 1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "VerdictConfig":
@@ -297,7 +303,10 @@ async def _draw(ask: Ask, way: Way, prompt: Prompt, seed: int, number: int) -> _
         requests = [state(prompter, prompt, number)]
     else:
         wanted = _wanted(prompter, config, seed, number)
-        requests = [request(llm.capabilities, prompt, want, prompter.verdicts, draw) for draw, want in wanted]
+        (draw, choice), *others = wanted
+        first = request(llm.capabilities, prompt, choice, prompter.verdicts, draw)
+        # Draws share one text: there may be hundreds of thousands of them.
+        requests = [first, *(replace(first, want=other, draw=draw) for draw, other in others)]
     answers = await asyncio.gather(*map(ask, requests))
     usage = sum((answer.usage for answer in answers), usage)
     answered = [answer for answer in answers if isinstance(answer, Answer)]

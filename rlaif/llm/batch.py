@@ -24,7 +24,7 @@ from rlaif.llm.service import Service, detail
 PIECE = 10_000
 PIECE_BYTES = 50_000_000
 """A job's most requests, and bytes of text: OpenAI takes 50,000 and 200 MB, Anthropic 100,000 and 256 MB."""
-ITEMS = 10_000
+ITEMS = 20_000
 """Under way at once: they wait together, and each takes memory."""
 QUIET_S = 1.0
 POLL_S = 30.0
@@ -142,11 +142,12 @@ class _Run:
         """See a piece through: what is in a job already is collected, the rest is handed in."""
         for identifier, keys in self._jobs.holding(piece).items():
             held = {key: piece.pop(key) for key in keys}
-            job = await self._found(self._jobs.get(identifier), held)
             cost: list[float] = []
             try:
+                job = await self._found(self._jobs.get(identifier), held)
                 piece |= await self._collect(job, held, cost) if job else held
             except _FailedError:
+                self._jobs.release(held)
                 piece |= held
             self._budget.spent_usd += sum(cost)
         await self._hand_in(piece, TRIES)
@@ -202,21 +203,31 @@ class _Run:
     async def _by_job(self, part: Asked) -> Asked:
         """Hand requests in as one job and collect it; returns those that it did not get to."""
         async with self._budget.reserved(sum(map(self._most, part.values()))) as cost:
-            job = self._jobs.open(self._service.name, list(part))
-            lines = [Line(key, *self._service.render(request)) for key, request in part.items()]
-            tried = False
-
-            async def submit() -> str:
-                nonlocal tried
-                # Without a reply it may have been taken all the same.
-                if tried and (found := await self._api.find(self._client, job, part, self._jobs.known())):
-                    return found
-                tried = True
-                return await self._api.submit(self._client, job, lines)
-
-            job = self._jobs.submitted(job, await self._patiently(submit))
             cost.append(0.0)  # What a job does not get to is not billed.
-            return await self._collect(job, part, cost)
+            job, mine = self._jobs.open(self._service.name, list(part))
+            # What another process has handed in since we looked is collected from there.
+            others = {key: part.pop(key) for key in part.keys() - mine}
+            rest: Asked = {}
+            if part:
+                job = self._jobs.submitted(job, await self._submit(job, part))
+                rest = await self._collect(job, part, cost)
+        await self.finish(others)
+        return rest
+
+    async def _submit(self, job: Job, part: Asked) -> str:
+        """Submit a job that is written down; returns the provider's id."""
+        tried = False
+
+        async def submit() -> str:
+            nonlocal tried
+            # Without a reply it may have been taken all the same.
+            if tried and (found := await self._api.find(self._client, job, part, self._jobs.known())):
+                return found
+            tried = True
+            lines = [Line(key, *self._service.render(request)) for key, request in part.items()]
+            return await self._api.submit(self._client, job, lines)
+
+        return await self._patiently(submit)
 
     async def _collect(self, job: Job, asked: Asked, cost: list[float]) -> Asked:
         """Wait for a job, pass on what it answered, and return the rest, which is in no job any more."""

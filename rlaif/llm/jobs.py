@@ -59,22 +59,30 @@ class Jobs:
         self.path = path
         self._connection = connect(path, SCHEMA)
 
-    def open(self, llm: str, keys: Sequence[str]) -> Job:
+    def open(self, llm: str, keys: Sequence[str]) -> tuple[Job, set[str]]:
         """Write down a job that is about to be submitted.
 
         Args:
             llm: the model's name.
             keys: of its requests; those that are in another job already are left there.
+
+        Returns:
+            The job, and the keys that are in it.
         """
-        job = Job(uuid.uuid4().hex, None, time.time(), os.getpid(), len(keys))
+        job = Job(uuid.uuid4().hex, None, time.time(), os.getpid(), 0)
         with storing(self.path), transaction(self._connection):
             self._connection.execute(
                 "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)", (job.id, llm, None, job.created, job.process, job.size)
             )
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO handed_in VALUES (?, ?)", [(bytes.fromhex(key), job.id) for key in keys]
-            )
-        return job
+            mine = {
+                key
+                for key in keys
+                if self._connection.execute(
+                    "INSERT OR IGNORE INTO handed_in VALUES (?, ?)", (bytes.fromhex(key), job.id)
+                ).rowcount
+            }
+            self._connection.execute("UPDATE jobs SET size = ? WHERE id = ?", (len(mine), job.id))
+        return job._replace(size=len(mine)), mine
 
     def submitted(self, job: Job, remote: str) -> Job:
         """Write down the provider's id."""

@@ -28,6 +28,8 @@ Judge = PreferenceLabeler | Scorer | Ranker
 Status = Literal["complete", "interrupted", "stopped"]
 _STORE_EVERY_S = 0.5
 _STORE_EVERY = 500
+_MOST_ANSWERS = 40_000
+"""Waited for at once, in each order: each takes memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,8 @@ class _Run:
 
             with Progress(llm.name, self._folder.count_unfinished(retry), self._progress) as progress:
                 async with watching(llm, progress.trouble):
-                    async for item, result in in_parallel(self._folder.unfinished(retry), one, llm.in_flight):
+                    limit = max(1, min(llm.in_flight, _MOST_ANSWERS // self._judge.config.answers))
+                    async for item, result in in_parallel(self._folder.unfinished(retry), one, limit):
                         self._pending.append((item, result))
                         if len(self._pending) >= _STORE_EVERY or time.monotonic() - self._stored_at > _STORE_EVERY_S:
                             self._store()

@@ -213,7 +213,7 @@ def test_a_submission_that_was_killed_before_it_was_sent_is_sent_now(
 def test_a_job_that_another_process_is_handing_in_is_waited_for(server: HostileServer, data: Path) -> None:
     keys = keys_of("openai", server)
     jobs = Jobs(data.parent / "ledger.sqlite")
-    job = jobs.open("openai:judge", keys)
+    job, _ = jobs.open("openai:judge", keys)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1.5)"]) as other:
         # Who has ended is gone only when somebody asked how.
         threading.Thread(target=other.wait).start()
@@ -258,6 +258,25 @@ def test_two_processes_do_not_hand_in_the_same_requests(server: HostileServer, d
     assert summary.count == N
     assert first.wait(30) == 0
     assert len(server.batches.jobs) == 1
+
+
+def test_what_another_process_handed_in_meanwhile_is_in_no_job_of_ours(server: HostileServer, data: Path) -> None:
+    jobs = Jobs(data.parent / "ledger.sqlite")
+    first, mine = jobs.open("openai:judge", ["aa", "bb"])
+    second, rest = jobs.open("openai:judge", ["bb", "cc"])
+    assert (mine, rest) == ({"aa", "bb"}, {"cc"})
+    assert (jobs.get(first.id).size, jobs.get(second.id).size) == (2, 1)
+    assert jobs.holding(["aa", "bb", "cc"]) == {first.id: ["aa", "bb"], second.id: ["cc"]}
+    jobs.close()
+
+
+def test_a_server_without_batch_jobs_says_so_and_holds_nothing_back(server: HostileServer, data: Path) -> None:
+    ledger = data.parent / "ledger.sqlite"
+    for _ in range(2):
+        llm = open_llm("openai:judge", base_url=server.url.removesuffix("/v1") + "/other/v1", batch=ledger)
+        with pytest.raises(ServiceError, match=r"openai:judge: a batch job failed: 404"):
+            judge_file(PreferenceLabeler("helpfulness", llm), data, data.parent / "run", ledger=ledger, progress=False)
+    assert label("openai", server, data, "another").count == N
 
 
 def test_models_and_servers_without_batch_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
