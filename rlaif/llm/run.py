@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -182,7 +182,7 @@ def _holds_nothing(outcome: Outcome, request: Request) -> bool:
 
 async def in_parallel(
     items: Iterable[ItemT], judge: Callable[[ItemT], Awaitable[ResultT]], limit: int
-) -> AsyncIterator[tuple[ItemT, ResultT]]:
+) -> AsyncGenerator[tuple[ItemT, ResultT], None]:
     """Judge items, at most `limit` at once, and yield each as soon as it is done.
 
     Args:
@@ -216,4 +216,7 @@ async def in_parallel(
         tasks = [supervisor, *workers]
         for task in tasks:
             task.cancel()
+        # Room for the last word of the supervisor, which nobody hears any more.
+        while not done.empty():
+            done.get_nowait()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -138,6 +138,20 @@ def test_items_are_judged_in_parallel_within_a_limit_and_errors_come_through() -
         asyncio.run(collect(200))
 
 
+def test_stopping_early_leaves_nobody_waiting_for_room() -> None:
+    async def judge(item: int) -> int:
+        return item
+
+    async def stop() -> None:
+        results = in_parallel(range(100), judge, 3)
+        await anext(results)
+        # Now as many results wait as there is room for, and the workers wait behind them.
+        await asyncio.sleep(0.05)
+        await results.aclose()
+
+    asyncio.run(asyncio.wait_for(stop(), 5))
+
+
 def test_items_are_drawn_only_as_fast_as_they_are_used() -> None:
     drawn = 0
 
