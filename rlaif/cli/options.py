@@ -198,6 +198,10 @@ class Model:
         str | None,
         _panel("Model", "--key-variable", help="The environment variable that holds the key for --base-url."),
     ] = None
+    can: Annotated[
+        list[str] | None,
+        _panel("Model", "--can", metavar="NAME=VALUE", help="What rlaif models does not know: top_logprobs=20."),
+    ] = None
     concurrency: Annotated[
         int, _panel("Service", "--concurrency", min=1, help="The most requests under way; fewer under pressure.")
     ] = 64
@@ -218,6 +222,13 @@ class Model:
     prices: Annotated[
         Path | None, _panel("Service", "--prices", help="YAML: provider:model to input, output, cached ($ a million).")
     ] = None
+
+    @property
+    def _can(self) -> dict[str, Any] | None:
+        import yaml
+
+        pairs = [word.partition("=") for word in self.can or []]
+        return {name: yaml.safe_load(value) for name, _, value in pairs} or None
 
     def open(self, task: str, ledger: Path) -> Any:
         """Open the one model of a command that takes no panel.
@@ -264,6 +275,7 @@ class Model:
                 limits=limits,
                 prices=self.prices,
                 batch=ledger if self.batch else None,
+                can=self._can,
             )
             for llm in self.llm
         ]

@@ -88,6 +88,7 @@ def open_anthropic(
     limits: Limits | None = None,
     prices: Path | None = None,
     batch: bool = False,
+    can: Mapping[str, Any] | None = None,
 ) -> AnthropicLLM:
     """Open a model of Anthropic's, or of another server.
 
@@ -98,13 +99,14 @@ def open_anthropic(
         limits: how hard it is asked.
         prices: a file with prices (see `price_of`); for another server the only ones.
         batch: whether it will be asked by batch jobs, which have a price of their own.
+        can: capabilities that the user knows better than the catalog.
 
     Raises:
-        ConfigError: there is no key, or a cap on cost and no price.
+        ConfigError: there is no key, a cap on cost and no price, or no such capability.
     """
     base_url = base_url or os.environ.get("ANTHROPIC_BASE_URL")
     url = base_url.rstrip("/").removesuffix("/v1") if base_url else None
-    able = entry("anthropic", model).capabilities
+    able = entry("anthropic", model, can).capabilities
     price = price_of("anthropic", model, prices, listed=url is None, batch=batch)
     return AnthropicLLM(model, able, base_url=url, key_variable=key_variable, limits=limits, price=price)
 

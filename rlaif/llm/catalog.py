@@ -1,16 +1,21 @@
 """What hosted models can do: a table (`models.yaml`), since no API says it of itself."""
 
+from collections.abc import Mapping
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, TypeAdapter
 
-from rlaif.config import Config
+from rlaif.config import Config, build
+from rlaif.errors import ConfigError, did_you_mean
 from rlaif.llm.base import Capabilities
+
+KNOWN_BETTER = ("top_logprobs", "temperature", "thinks", "continues", "batch")
+"""Fields of an entry that a user may set."""
 
 
 class Entry(Config):
@@ -64,11 +69,19 @@ def catalog() -> dict[str, tuple[Entry, ...]]:
     return TypeAdapter(dict[str, tuple[Entry, ...]]).validate_python(content)
 
 
-def entry(provider: str, model: str) -> Entry:
+def entry(provider: str, model: str, can: Mapping[str, Any] | None = None) -> Entry:
     """The first entry that matches a model.
 
     Args:
         provider: such as `openai`; its last entry matches everything.
         model: as the provider calls it.
+        can: fields of the entry that the user knows better.
+
+    Raises:
+        ConfigError: no such field, or no such value.
     """
-    return next(one for one in catalog()[provider] if any(fnmatchcase(model, pattern) for pattern in one.models))
+    found = next(one for one in catalog()[provider] if any(fnmatchcase(model, pattern) for pattern in one.models))
+    for name in can or {}:
+        if name not in KNOWN_BETTER:
+            raise ConfigError(f"--can {name}: no such capability{did_you_mean(name, KNOWN_BETTER)}")
+    return build(Entry, found.model_dump() | dict(can or {}), "--can") if can else found

@@ -1,5 +1,6 @@
 """From `provider:model` to a model. No provider's library is imported before its model is asked for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -32,6 +33,7 @@ def open_llm(
     limits: "Limits | None" = None,
     prices: Path | None = None,
     batch: Path | None = None,
+    can: Mapping[str, Any] | None = None,
 ) -> LLM:
     """Open a model by name.
 
@@ -46,6 +48,8 @@ def open_llm(
         limits: how hard a service is asked.
         prices: a file with prices of a service's tokens (see `price_of`).
         batch: ask by batch jobs, at half the price and within a day, and keep their ids in this ledger.
+        can: what a hosted model can do, where it is known better than by the catalog (`rlaif models`), such as
+            `{"top_logprobs": 20}`.
 
     Returns:
         The model; a local one is loaded when first asked.
@@ -67,17 +71,19 @@ def open_llm(
 
         if endpoint not in (None, "chat", "completions"):
             raise ConfigError(f"endpoint is {endpoint!r}; known are chat and completions")
-        openai = open_openai(model, base_url, cast(Any, endpoint), key_variable, limits, prices, batch is not None)
+        openai = open_openai(model, base_url, cast(Any, endpoint), key_variable, limits, prices, batch is not None, can)
         return _by_jobs(openai, batch) if batch else openai
     if endpoint:
         raise ConfigError(f"{spec} has one endpoint only; endpoint is for openai:")
     if provider == "anthropic":
         from rlaif.llm.anthropic import open_anthropic
 
-        anthropic = open_anthropic(model, base_url, key_variable, limits, prices, batch is not None)
+        anthropic = open_anthropic(model, base_url, key_variable, limits, prices, batch is not None, can)
         return _by_jobs(anthropic, batch) if batch else anthropic
     if batch:
         raise ConfigError(f"{spec} has no batch API; it is for openai: and anthropic:")
+    if can:
+        raise ConfigError(f"{spec} says itself what it can do; can is for openai: and anthropic:")
     if base_url or key_variable:
         raise ConfigError(f"{spec} is not behind a server; base_url and key_variable are for openai: and anthropic:")
     if provider == "scripted":

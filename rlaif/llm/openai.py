@@ -236,6 +236,7 @@ def open_openai(
     limits: Limits | None = None,
     prices: Path | None = None,
     batch: bool = False,
+    can: Mapping[str, Any] | None = None,
 ) -> OpenAILLM:
     """Open a model of OpenAI's, or of another server.
 
@@ -247,14 +248,15 @@ def open_openai(
         limits: how hard it is asked.
         prices: a file with prices (see `price_of`); for another server the only ones.
         batch: whether it will be asked by batch jobs, which have a price of their own.
+        can: capabilities that the user knows better than the catalog.
 
     Raises:
-        ConfigError: there is no key, or a cap on cost and no price.
+        ConfigError: there is no key, a cap on cost and no price, or no such capability.
         ServiceError: no server answers at `base_url`.
         ModelError: it does not serve the model.
     """
     url = (base_url or os.environ.get("OPENAI_BASE_URL") or OpenAILLM.official).rstrip("/")
-    known, is_official = entry("openai", model), url == OpenAILLM.official
+    known, is_official = entry("openai", model, can), url == OpenAILLM.official
     able, room = known.capabilities, _ROOM_TO_THINK if known.thinks else 0
     about: dict[str, Any] = {"base_url": url, "key_variable": key_variable, "limits": limits}
     about["price"] = price_of("openai", model, prices, listed=is_official, batch=batch)

@@ -263,6 +263,22 @@ def test_models_that_think_are_sampled_and_get_room(monkeypatch: pytest.MonkeyPa
         open_llm("pocket:labeler-l", base_url="http://x/v1")
 
 
+def test_a_user_may_know_better_than_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-used")
+    known = open_llm("openai:gpt-5-mini", can={"top_logprobs": 5, "thinks": False})
+    assert PreferenceLabeler("helpfulness", known).config.method == "logprobs"
+    _, body = known.render(Request((Turn(role="user", content="?"),), Choose(("1", "2"))))  # type: ignore[attr-defined]
+    assert (body["top_logprobs"], body["max_completion_tokens"]) == (5, 1)
+    for can, said in (
+        ({"top_logprob": 5}, "--can top_logprob: no such capability; did you mean top_logprobs"),
+        ({"top_logprobs": -1}, "--can.*top_logprobs"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            open_llm("openai:gpt-5-mini", can=can)
+    with pytest.raises(ConfigError, match="pocket:labeler-l says itself what it can do"):
+        open_llm("pocket:labeler-l", can={"top_logprobs": 5})
+
+
 def test_scores_are_read_from_the_likeliest_tokens(server: HostileServer) -> None:
     rows = [{"id": "a", "query": "Q?", "response": "R"}]
     (score,) = Scorer("helpfulness", open_openai("judge", server.url, limits=QUICK)).score(rows)
