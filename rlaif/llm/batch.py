@@ -55,6 +55,7 @@ class BatchLLM:
         if able.exact or (service.is_official and not able.batch_api):
             raise CapabilityError(f"{service.name} cannot be asked by batch jobs (see rlaif models); leave --batch out")
         self.name, self.identity, self.in_flight = service.name, service.identity, ITEMS
+        self.limits = service.limits
         self._service, self._api, self._jobs, self._poll_s = service, api, jobs, poll_s or POLL_S
         self._progress = _Progress()
 

@@ -105,7 +105,7 @@ def judge_file(
     stage, rows = _rows(judge, data, format, columns, seed)
     name = str(data) if is_path(data) else type(data).__name__
     ledger_path = ledger or judge.ledger or out.parent / "ledger.sqlite"
-    operation = {
+    operation: dict[str, Any] = {
         "data": name,
         "columns": dict(columns.columns) if columns else None,
         "limit": limit,
@@ -113,6 +113,9 @@ def judge_file(
         "ledger": str(ledger_path),
         "strict": strict,
     }
+    if (limits := getattr(judge.llm, "limits", None)) is not None:
+        # How hard a service was asked, and how long it was waited for.
+        operation["limits"] = limits.model_dump()
 
     def work() -> Summary:
         folder = RunFolder(out, _FILES[stage], {"stage": stage, "input_format": format, **judge.identity})

@@ -12,6 +12,7 @@ from typing import Any
 
 import hostile
 import pytest
+import yaml
 from hostile import FINAL, TRANSIENT, HostileServer
 
 from rlaif.labeling.preference import PreferenceLabeler
@@ -141,6 +142,14 @@ def test_five_kills_under_faults_lose_nothing_and_pay_nothing_twice(tmp_path: Pa
 @pytest.mark.parametrize("seed", range(3))
 def test_twenty_kills_under_faults_lose_nothing_and_pay_nothing_twice(tmp_path: Path, seed: int) -> None:
     survives_kills(tmp_path, 1000, kills=20, seed=seed)
+
+
+def test_how_hard_a_service_was_asked_is_written_down(tmp_path: Path) -> None:
+    with HostileServer() as server:
+        label(write(tmp_path / "data.jsonl", 2), tmp_path / "run", server)
+    operation = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["operation"]
+    assert operation["limits"] == QUICK.model_dump()
+    assert operation["limits"]["outage_patience_s"] == 20
 
 
 def test_two_clients_share_a_ledger_and_no_file_holds_the_key(tmp_path: Path) -> None:
