@@ -10,13 +10,19 @@ import yaml
 from rlaif.errors import InputError, RowError, did_you_mean
 from rlaif.records import Comparison
 
+JUDGED = (
+    *("preference", "preference_12", "preference_21", "verdict", "verdict_12", "verdict_21"),
+    *("completion", "completion_12", "completion_21", "labeler", "cluster", "harmless", "failure", "cost_usd"),
+)
+"""Fields of recorded judgements. What a value of `verdict` or `completion` means is theirs to say, who read it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnMap:
     """Which of the input's columns holds each of our fields, and what their values mean.
 
     Attributes:
-        columns: our field → the input's column.
+        columns: our field → the input's column, or several joined by `+` (their values are then joined by `/`).
         values: our field → {the input's value, as text: ours}, for example {"human_preference": {"A": 1}}.
     """
 
@@ -73,21 +79,39 @@ class ColumnMap:
         return cls(columns, meanings)._checked(str(path))
 
     def _checked(self, where: str) -> "ColumnMap":
-        known = {*Comparison.model_fields, "response", "responses"}
+        known = {*Comparison.model_fields, "response", "responses", *JUDGED}
         for ours in {**self.columns, **self.values}:
             if ours not in known:
                 raise InputError(f"{where}: {ours} is not a field of ours{did_you_mean(ours, known)}")
         return self
 
     def apply(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Rename the mapped columns of one row and translate their values; others stay."""
-        taken = set(self.columns.values())
+        """Rename the mapped columns of one row and translate their values; others stay, and so do joined ones."""
+        parts = {ours: _parts(theirs, fields) for ours, theirs in self.columns.items()}
+        taken = {names[0] for names in parts.values() if len(names) == 1}
         row = {name: value for name, value in fields.items() if name not in taken}
-        row |= {ours: fields[theirs] for ours, theirs in self.columns.items() if theirs in fields}
+        for ours, names in parts.items():
+            if all(name in fields for name in names):
+                row[ours] = fields[names[0]] if len(names) == 1 else "/".join(str(fields[name]) for name in names)
         for ours, meaning in self.values.items():
+            if ours.startswith(("verdict", "completion")):
+                continue
             if row.get(ours) is not None:
                 if str(row[ours]) not in meaning:
                     known = ", ".join(meaning)
                     raise RowError(f"{ours} is {row[ours]!r}; the column map knows {known}")
                 row[ours] = meaning[str(row[ours])]
         return row
+
+    def missing(self, fields: Mapping[str, Any]) -> str | None:
+        """The first mapped column that a row lacks; None where it has all.
+
+        Args:
+            fields: the row.
+        """
+        wanted = (name for theirs in self.columns.values() for name in _parts(theirs, fields))
+        return next((name for name in wanted if name not in fields), None)
+
+
+def _parts(theirs: str, fields: Mapping[str, Any]) -> list[str]:
+    return [theirs] if theirs in fields else theirs.split("+")

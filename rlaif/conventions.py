@@ -15,8 +15,7 @@ seeded coin, and `human_preference` keeps who won.
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, assert_never, get_args
 
 from rlaif.columns import ColumnMap
@@ -133,6 +132,37 @@ def read_samples(source: Any, columns: ColumnMap | None = None) -> Iterator[tupl
             yield where, error.of(fields)
 
 
+def read_fields(
+    source: Any, format: Format = "auto", columns: ColumnMap | None = None, seed: int = 0
+) -> Iterator[tuple[str, dict[str, Any] | RowError]]:
+    """Stream rows under our names, whatever their texts are; no model will read them.
+
+    Args:
+        source: as `read_comparisons`.
+        format: as there; rows of no known convention stay as they are.
+        columns: as there.
+        seed: as there.
+
+    Yields:
+        Where the row stands, and its fields or what is wrong with the row.
+
+    Raises:
+        InputError: the file cannot be read, or a column is missing.
+    """
+    found: _NamedFormat | None = None
+    for where, fields in _mapped(read_rows(source), columns):
+        if isinstance(fields, RowError):
+            yield where, fields
+            continue
+        if found is None:
+            found = (_guess(fields) or "comparisons") if format == "auto" else _settle(format, fields, where)
+        try:
+            for row in _to_comparisons(found, fields, seed):
+                yield where, row
+        except RowError as error:
+            yield where, error.of(fields)
+
+
 def _split(where: str, sample: Sample) -> Iterator[tuple[str, Response]]:
     shared = sample.model_dump(exclude={"responses"}, exclude_none=True)
     for index, text in enumerate(sample.responses):
@@ -147,9 +177,8 @@ def _mapped(rows: Iterator[Row], columns: ColumnMap | None) -> Iterator[Row]:
             yield Row(where, fields)
             continue
         if not checked:
-            for theirs in columns.columns.values():
-                if theirs not in fields:
-                    raise InputError(f"{where}: there is no column {theirs}{did_you_mean(theirs, fields)}")
+            if (theirs := columns.missing(fields)) is not None:
+                raise InputError(f"{where}: there is no column {theirs}{did_you_mean(theirs, fields)}")
             checked = True
         try:
             yield Row(where, columns.apply(fields))
@@ -169,15 +198,21 @@ def _settle(format: Format, fields: Mapping[str, Any], where: str) -> _NamedForm
                 f"--map {missing[0]}=COLUMN says where it is"
             )
         return format
+    if (found := _guess(fields)) is not None:
+        return found
+    raise InputError(
+        f"{where}: the columns {', '.join(fields)} are those of no known format; say which with --format, "
+        "or map them: --map query=COLUMN response_1=COLUMN response_2=COLUMN"
+    )
+
+
+def _guess(fields: Mapping[str, Any]) -> _NamedFormat | None:
     for name, needed in _COLUMNS.items():
         if all(column in fields for column in needed):
             if name == "trl" and isinstance(fields["chosen"], str) and "prompt" not in fields:
                 return "hh-rlhf"
             return name
-    raise InputError(
-        f"{where}: the columns {', '.join(fields)} are those of no known format; say which with --format, "
-        "or map them: --map query=COLUMN response_1=COLUMN response_2=COLUMN"
-    )
+    return None
 
 
 def _to_comparisons(format: _NamedFormat, fields: dict[str, Any], seed: int) -> Iterator[dict[str, Any]]:
@@ -326,9 +361,21 @@ def _from_pandalm(fields: dict[str, Any]) -> dict[str, Any]:
     meaning = {0: 0.5, 1: 1.0, 2: 0.0}
     if any(vote not in meaning for vote in votes):
         raise RowError(f"an annotator's vote is not 0, 1 or 2 but among {votes}")
-    (winner, count), *_ = Counter(votes).most_common()
-    majority = meaning[winner] if 2 * count > len(votes) else 0.5
-    return row | {"annotations": [meaning[vote] for vote in votes], "human_preference": majority}
+    annotations = [meaning[vote] for vote in votes]
+    return row | {"annotations": annotations, "human_preference": majority(annotations)}
+
+
+def majority(annotations: Sequence[float]) -> float:
+    """What most annotators prefer.
+
+    Args:
+        annotations: of at least one, each P(response 1 preferred).
+
+    Returns:
+        1 or 0 where more than half prefer that response, else .5.
+    """
+    for_1, for_2 = sum(one > 0.5 for one in annotations), sum(one < 0.5 for one in annotations)
+    return 1.0 if 2 * for_1 > len(annotations) else 0.0 if 2 * for_2 > len(annotations) else 0.5
 
 
 def _from_samples(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -283,10 +283,19 @@ class Model:
 
 def columns(first: str | None, more: list[str] | None) -> Any:
     """The column map that `--map` and the words behind it describe; None without."""
+    if first is None and more:
+        raise ConfigError(f"unexpected {more[0]}; pairs of field and column follow --map")
+    return column_words(first, more)
+
+
+def column_words(first: str | None, more: list[str] | None) -> Any:
+    """The column map that words of the command line describe; None without.
+
+    Args:
+        first: a pair of field and column, or a YAML file.
+        more: further pairs.
+    """
     from rlaif.columns import ColumnMap
 
-    if first is None:
-        if more:
-            raise ConfigError(f"unexpected {more[0]}; pairs of field and column follow --map")
-        return None
-    return ColumnMap.from_words([first, *(more or [])])
+    words = [*([first] if first is not None else []), *(more or [])]
+    return ColumnMap.from_words(words) if words else None

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from rlaif.errors import InputError, RowError
 from rlaif.io import read_rows, write_rows
 from rlaif.records import Preference, parse
+from rlaif.stages.labels import records_file
 
 Shape = Literal["records", "trl"]
-_RECORD_FILES = ("preferences.jsonl", "scores.jsonl", "rankings.jsonl")
 _LARGEST = 1 - 2**-53
 
 
@@ -44,7 +44,7 @@ def export(source: Path, out: Path, shape: Shape = "records", margin: str | None
     source, out = Path(source), Path(out)
     if margin is not None and shape != "trl":
         raise InputError("margin goes with the shape trl")
-    path = _records_file(source)
+    path = records_file(source)
     done = Exported(out)
     if shape == "records":
         done.rows = write_rows(out, lambda: _rows(path))
@@ -64,15 +64,6 @@ def export(source: Path, out: Path, shape: Shape = "records", margin: str | None
 
     done.rows = write_rows(out, pairs)
     return done
-
-
-def _records_file(source: Path) -> Path:
-    if not source.is_dir() or (source / "dataset_info.json").exists():
-        return source
-    for name in _RECORD_FILES:
-        if (source / name).is_file():
-            return source / name
-    raise InputError(f"{source}: holds no records ({', '.join(_RECORD_FILES)}); is it a run folder?")
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

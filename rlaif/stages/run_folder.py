@@ -286,6 +286,24 @@ class RunFolder:
         self._lock.close()
 
 
+def failed_items(path: Path) -> dict[str, dict[str, Any]]:
+    """The items of a run that have no record, by key, as they were read.
+
+    Args:
+        path: the run folder, which another process may be working in; a copy without its `work.sqlite` knows none.
+    """
+    work = path / "work.sqlite"
+    if not work.is_file():
+        return {}
+    with storing(work):
+        connection = sqlite3.connect(f"{work.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            query = "SELECT key, item FROM items WHERE item IS NOT NULL AND failure IS NOT NULL"
+            return {key: json.loads(item) for key, item in connection.execute(query)}
+        finally:
+            connection.close()
+
+
 def _only(failed: Collection[FailureKind] | None) -> tuple[str, tuple[FailureKind, ...]]:
     """The SQL condition on items that are to be judged, and its values."""
     if failed is None:

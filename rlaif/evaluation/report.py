@@ -1,0 +1,68 @@
+"""A report: what is said, apart from how it is written down.
+
+Every evaluation makes a `Report`; the terminal, `report.json`, `report.md` and `report.html` are four views of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlaif.statistics.intervals import Estimate
+
+Cell = str | int | float | bool | Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A picture.
+
+    Attributes:
+        title: what it shows.
+        svg: the picture, which takes its colours from the page.
+        alt: the same in words, for those who cannot see it.
+    """
+
+    title: str
+    svg: str
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table with what one must know to read it, and pictures of it.
+
+    Attributes:
+        key: its name in `report.json`.
+        title: its heading.
+        note: how the numbers are made, in a sentence or two; empty for none.
+        columns: names of the columns; the first one says what a row is about.
+        rows: as many cells in each.
+        plots: pictures.
+    """
+
+    key: str
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Cell, ...]]
+    plots: tuple[Plot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an evaluation found.
+
+    Attributes:
+        title: the page's heading.
+        about: sources, policies and settings, by name.
+        sections: the first holds the headline figures.
+        pairs: the items themselves, for the page to show: `id`, `query` (turns or a text), `responses` (texts),
+            `models`, `human` (P(response 1 preferred) by people), `annotations`, `columns` (others, by name), and
+            `labels`, one for each labeler: `labeler`, `preference`, `preference_12`, `preference_21`, `rationales_12`,
+            `rationales_21`, `failure`, `detail`, `agrees` (with people). What is not known is left out.
+    """
+
+    title: str
+    about: Mapping[str, str]
+    sections: Sequence[Section]
+    pairs: Sequence[Mapping[str, Any]] = field(default=())
