@@ -5,7 +5,7 @@ import warnings
 
 import typer
 
-from rlaif.cli import judging, ledger, models, money, pocket
+from rlaif.cli import audit, calibration, evaluate, judging, ledger, models, money, pocket, prompts
 from rlaif.cli.say import say
 from rlaif.errors import RlaifError
 
@@ -19,6 +19,11 @@ app = typer.Typer(
 app.add_typer(judging.app)
 app.add_typer(money.app)
 app.add_typer(models.app)
+app.add_typer(audit.app, name="audit")
+app.add_typer(calibration.app)
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(evaluate.report_app)
+app.add_typer(prompts.app)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(pocket.app, name="pocket")
 
