@@ -15,6 +15,7 @@ EDGE = LEAVES | {"io", "config", "columns", "conventions"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
+    "statistics": {"errors", "statistics"},
     "records": {"errors"},
     "pocket": {"errors", "records", "pocket"},
     "encoding": {"errors"},

@@ -35,7 +35,7 @@ from rlaif.pocket.gold import asked_for, judge
 from rlaif.pocket.lexicon import ACTIONS
 from rlaif.pocket.posts import judge_summary
 from rlaif.records import Preference, Score, Turn
-from rlaif.statistics import wilson
+from rlaif.statistics.intervals import wilson
 from tiny import device
 from writer import BaseBatches
 

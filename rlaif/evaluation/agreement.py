@@ -3,19 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rlaif.statistics import wilson
-
-
-class Share(NamedTuple):
-    """A share of items, with its 95 % interval (Wilson) and of how many."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
+from rlaif.statistics.intervals import Estimate, share
 
 
 class Agreement(NamedTuple):
@@ -26,7 +14,7 @@ class Agreement(NamedTuple):
         difference: mean absolute difference of the two preferences, in [0, 1].
     """
 
-    same_side: Share
+    same_side: Estimate
     difference: float
 
 
@@ -47,13 +35,3 @@ def agreement(pairs: Iterable[tuple[float, float]]) -> Agreement | None:
     if not n:
         return None
     return Agreement(share(same, n), difference / n)
-
-
-def share(hits: float, n: int) -> Share:
-    """A proportion with its interval.
-
-    Args:
-        hits: how many.
-        n: of how many, at least 1.
-    """
-    return Share(hits / n, *wilson(hits / n, n), n)

@@ -23,7 +23,7 @@ from rlaif.llm.base import LLM, Usage
 from rlaif.llm.run import Ask
 from rlaif.prompting import Preamble, Task
 from rlaif.records import Comparison, Failure, Order, Preference, check_comparison
-from rlaif.statistics import wilson
+from rlaif.statistics.intervals import wilson
 
 
 class PreferenceConfig(VerdictConfig):

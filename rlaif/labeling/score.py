@@ -14,7 +14,7 @@ from rlaif.llm.base import LLM
 from rlaif.llm.run import Ask
 from rlaif.prompting import Task
 from rlaif.records import Failure, Response, Score, check_response
-from rlaif.statistics import wilson
+from rlaif.statistics.intervals import wilson
 
 
 class ScoreConfig(VerdictConfig):

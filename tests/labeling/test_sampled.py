@@ -17,7 +17,7 @@ from rlaif.llm.ledger import Ledger
 from rlaif.llm.run import Runner
 from rlaif.pocket.data import comparisons
 from rlaif.records import Comparison, Failure, Preference, Response, parse
-from rlaif.statistics import wilson
+from rlaif.statistics.intervals import wilson
 
 ITEM = parse(Comparison, PAIR)
 RESPONSE = parse(Response, {"id": "r", "query": "Q?", "response": "text"})

@@ -5,7 +5,7 @@ import random
 import pytest
 from scipy.stats import binomtest
 
-from rlaif.statistics import wilson
+from rlaif.statistics.intervals import wilson
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 20), (7, 20), (20, 20), (500, 1000)])

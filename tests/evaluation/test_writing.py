@@ -1,0 +1,111 @@
+"""A report's three forms say the same, and nothing that is no number."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlaif.errors import StorageError
+from rlaif.evaluation import plots
+from rlaif.evaluation.report import Report, Section
+from rlaif.evaluation.writing import as_json, as_markdown, cell_text, write_report
+from rlaif.statistics.calibration import Bin
+from rlaif.statistics.intervals import Estimate
+
+SHARE = Estimate(0.7107, 0.6667, 0.7534, 999, 170, "bca")
+
+
+def report(*rows: tuple[object, ...]) -> Report:
+    section = Section("alignment", "A | title", "A note.", ("labeler", "agreement", "p"), rows)  # type: ignore[arg-type]
+    return Report("Title <b>", {"Labels": "a|b.jsonl"}, [section])
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (SHARE, "0.711 (0.667-0.753), n = 999"),
+        (Estimate(-0.04, -0.08, -0.01, 12, 12, "bca"), "-0.040 (-0.080 to -0.010), n = 12"),
+        (Estimate(1.0, n=1), "1.000, n = 1"),
+        (Estimate(None, n=3), "–, n = 3"),
+        (None, "–"),
+        (0.00001, "< 0.001"),
+        (0.0, "0.000"),
+        (12345, "12,345"),
+        (True, "yes"),
+        ("text", "text"),
+    ],
+)
+def test_cells_as_people_read_them(cell: object, text: str) -> None:
+    assert cell_text(cell) == text  # type: ignore[arg-type]
+
+
+def test_json_holds_every_number_with_its_interval_and_n(tmp_path: Path) -> None:
+    found = as_json(report(("x", SHARE, float("nan"))))
+    (row,) = found["sections"]["alignment"]["rows"]
+    assert row["agreement"] == {
+        **{"value": 0.7107, "low": 0.6667, "high": 0.7534},
+        **{"n": 999, "clusters": 170, "interval": "bca"},
+    }
+    assert row["p"] is None
+    json.dumps(found, allow_nan=False)
+
+
+def test_markdown_is_a_table_that_no_text_breaks() -> None:
+    text = as_markdown(report(("a|b\nc <i>", SHARE, None)))
+    assert "# Title &lt;b>" in text
+    assert "| a\\|b c &lt;i> | 0.711 (0.667-0.753), n = 999 | – |" in text
+
+
+def test_the_three_files_are_written_whole_and_the_same_every_time(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        write_report(report(("x", SHARE, 0.5)), tmp_path / folder)
+    for name in ("report.json", "report.md", "report.html"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert not [path for path in (tmp_path / "one").iterdir() if path.name.startswith(".")]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_report(report(("x", SHARE, 0.5)), tmp_path / "file")
+
+
+BINS = [Bin(0.2, 0.3, 10, 0.1, 0.5), Bin(0.8, 0.7, 10, 0.5, 0.9)]
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        lambda: plots.reliability({"a": BINS, "b $x$": BINS}, "R"),
+        lambda: plots.lengths({"people": BINS}, "L", "ratio"),
+        lambda: plots.forest([("one & <two>", SHARE), ("none", Estimate(None))], "F", "share", 0.5),
+        lambda: plots.positions({"a": (0.5, 0.3, 0.2)}, "P"),
+        lambda: plots.ratings([("worse", Estimate(900.0, 880, 920, 9)), ("better", Estimate(1100.0, n=9))], "E", "Elo"),
+    ],
+    ids=["reliability", "lengths", "forest", "positions", "ratings"],
+)
+def test_pictures_take_their_colours_from_the_page_and_are_the_same_every_time(plot: object) -> None:
+    first, again = plot(), plot()  # type: ignore[operator]
+    assert first == again
+    assert "var(--ink)" in first.svg
+    assert "var(--series-1)" in first.svg
+    assert not [color for color in ("#0101", "#0501", "#000000") if color in first.svg]
+    assert first.alt
+
+
+def test_ratings_come_the_best_first_and_unknown_ones_are_left_out() -> None:
+    rows = [("unknown", Estimate(None)), ("worse", Estimate(900.0, n=9)), ("better", Estimate(1100.0, n=9))]
+    alt = plots.ratings(rows, "E", "Elo").alt
+    assert alt.index("better") < alt.index("worse")
+    assert "unknown" not in alt
+
+
+def test_ids_of_two_pictures_on_one_page_do_not_clash() -> None:
+    import re
+
+    one, other = (plots.forest([(name, SHARE)], "F", "share", None).svg for name in ("a", "b"))
+    ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (one, other)]
+    assert all(ids)
+    assert not ids[0] & ids[1]
+    for svg, own in zip((one, other), ids, strict=True):
+        assert set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", svg)) <= own
