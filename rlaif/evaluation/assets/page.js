@@ -196,7 +196,7 @@
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "radio";
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape" && event.target === search) { list.focus(); return; }
+    if (event.key === "Escape" && event.target === search) { event.preventDefault(); list.focus(); return; }
     if (typing) return;
     if (event.key === "j") select(selected + 1);
     else if (event.key === "k") select(selected - 1);
