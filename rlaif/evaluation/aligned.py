@@ -15,6 +15,9 @@ from rlaif.evaluation.slices import slices
 from rlaif.evaluation.verdicts import ABSENT, TIE, UNREAD
 from rlaif.statistics.intervals import Estimate
 
+MOST_COMPARED = 10
+"""Of more labelers, each two side by side would be a table that nobody reads."""
+
 
 def alignment(
     items: Items,
@@ -261,7 +264,7 @@ def _labelers(
     items: Items, policy: Policy, resampling: Resampling, repeats: Sequence[tuple[str, Estimate, float]]
 ) -> Iterator[Section]:
     names = tuple(labeler.name for labeler in items.labelers)
-    compared = paired(items, policy, resampling) if len(names) > 1 else []
+    compared = paired(items, policy, resampling) if 1 < len(names) <= MOST_COMPARED else []
     if compared:
         yield Section(
             "paired",
@@ -271,7 +274,7 @@ def _labelers(
             ("labelers", "difference", "first is ahead on", "second is ahead on", "p"),
             [(f"{one.one} - {one.other}", one.difference, one.one_ahead, one.other_ahead, one.p) for one in compared],
         )
-    if len(names) > 1:
+    if 1 < len(names) <= MOST_COMPARED:
         rows = matrix(items, resampling)
         if any(cell is not None for row in rows for cell in row[1:]):
             note = "Share of common items on which two labelers prefer the same response; a tie counts half."

@@ -49,6 +49,8 @@ def grid(items: Items, prompts: Mapping[str, PromptSettings], policy: Policy, re
         policy: what counts as agreement.
         resampling: how intervals are drawn.
     """
+    is_paid = any(labeler.cost_usd for labeler in items.labelers)
+    dollars = ["dollars"] if is_paid else []
     rows: list[tuple[Cell, ...]] = []
     for labeler in items.labelers:
         one = prompts[labeler.name]
@@ -57,13 +59,13 @@ def grid(items: Items, prompts: Mapping[str, PromptSettings], policy: Policy, re
         rationale: Cell = "no" if not one.rationale else one.self_consistency
         failed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(labeler.failures.items())) or "none"
         settings = one.llm, one.preamble, one.exemplars, rationale
-        rows.append((*settings, agreement, same, failed, labeler.cost_usd))
+        rows.append((*settings, agreement, same, failed, *([labeler.cost_usd] if is_paid else [])))
     return Section(
         "prompts",
         "Prompts compared",
         "Agreement with people by prompt, on the same sample. Of many rows the best one is partly luck: look at what "
         "the parts do below, and try the winner on other items.",
-        ("model", "preamble", "exemplars", "rationales", "agreement", "same position", "no label", "dollars"),
+        ("model", "preamble", "exemplars", "rationales", "agreement", "same position", "no label", *dollars),
         rows,
     )
 
