@@ -8,7 +8,7 @@ sums again (R, K) by one multiplication of matrices.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ Statistic = Callable[[Floats], Floats]
 
 _Z95 = 1.959963984540054
 _AT_ONCE = 4_000_000
-"""Weights of resamples held at once as numbers of 8 bytes."""
+"""Weights of resamples held at once as numbers of 8 bytes: few enough for a processor's cache."""
 
 
 class Estimate(NamedTuple):
@@ -124,15 +124,15 @@ class Bootstrap:
             by_cluster[:, place] = np.bincount(self._codes, values[:, place], self.count)
         if per_cluster is not None:
             by_cluster = per_cluster(by_cluster)
-        drawn = [weights @ by_cluster for weights in self._weights()]
-        return Resampled(by_cluster, np.concatenate(drawn) if drawn else np.empty((0, by_cluster.shape[1])))
-
-    def _weights(self) -> Iterator[Floats]:
-        """How often each resample holds each cluster, (some of R, C) at a time."""
-        counts = _counts(self.count, self.samples, self.seed) if self.count > 1 else np.empty((0, self.count), np.uint8)
-        at_once = max(1, _AT_ONCE // self.count) if self.count else 1
-        for start in range(0, len(counts), at_once):
-            yield counts[start : start + at_once].astype(float)
+        if self.count < 2:
+            return Resampled(by_cluster, np.empty((0, by_cluster.shape[1])))
+        counts = _counts(self.count, self.samples, self.seed)
+        drawn = np.zeros((self.samples, by_cluster.shape[1]))
+        at_once = max(1, _AT_ONCE // max(1, self.samples))
+        for start in range(0, self.count, at_once):
+            some = slice(start, start + at_once)
+            drawn += counts[:, some].astype(float) @ by_cluster[some]
+        return Resampled(by_cluster, drawn)
 
 
 @lru_cache(maxsize=1)
