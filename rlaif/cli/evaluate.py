@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlaif.cli.options import Format, FormatName, column_words, grouped
-from rlaif.cli.say import print_table, say
+from rlaif.cli.say import print_table, say, working
 from rlaif.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -114,16 +114,17 @@ def alignment(
     words = [word for word in sources if "=" in word]
     if not files:
         raise ConfigError("name at least one run folder or file of labels")
-    found = evaluate_alignment(
-        files,
-        people=people.people,
-        format=format.value,
-        columns=column_words(map, words),
-        people_format=people.people_format.value,
-        people_columns=column_words(None, people.people_map),
-        verdict_pattern=verdict_pattern,
-        **_settings(policies),
-    )
+    with working("reading and resampling"):
+        found = evaluate_alignment(
+            files,
+            people=people.people,
+            format=format.value,
+            columns=column_words(map, words),
+            people_format=people.people_format.value,
+            people_columns=column_words(None, people.people_map),
+            verdict_pattern=verdict_pattern,
+            **_settings(policies),
+        )
     show(found, out)
 
 
@@ -149,13 +150,14 @@ def report(
             raise ConfigError(f"{run}: is no run folder; rlaif evaluate alignment reads files")
     if out is None and len(runs) > 1:
         raise ConfigError("several runs make a report of their own: say where with --out")
-    found = evaluate_alignment(
-        runs,
-        people=people.people,
-        people_format=people.people_format.value,
-        people_columns=column_words(None, people.people_map),
-        **_settings(policies),
-    )
+    with working("reading and resampling"):
+        found = evaluate_alignment(
+            runs,
+            people=people.people,
+            people_format=people.people_format.value,
+            people_columns=column_words(None, people.people_map),
+            **_settings(policies),
+        )
     show(found, out or runs[0])
 
 

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -30,6 +30,17 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_row(*row)
     # Where no terminal is, there is room.
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that something is under way that has no steps to count.
+
+    Args:
+        what: it is.
+    """
+    with say.status(what) if say.is_terminal else nullcontext():
+        yield
 
 
 @contextmanager

@@ -85,7 +85,8 @@ class Confusions:
         return sums.estimate(lambda found: mean(_table(found)), n, proportion=len(sides) == 1 and measure is recall)
 
     def _estimate(self, policy: Policy, name: str, measure: Measure, *, proportion: bool = False) -> Estimate:
-        sums = self._sums.only(self._places[name])
+        # Items that the policy leaves out are in no cluster that counts.
+        sums = self._sums.only(self._places[name]).times(policy.cells.ravel())
         return sums.estimate(lambda found: measure(_table(found)), policy.count(self.of(name)), proportion=proportion)
 
 

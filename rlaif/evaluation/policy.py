@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlaif.errors import ConfigError, did_you_mean
 from rlaif.evaluation.verdicts import FIRST, SECOND, TIE, UNREAD
@@ -45,8 +46,18 @@ class Policy:
     def __str__(self) -> str:
         return f"ties {self.ties}, unreadable {self.unreadable}"
 
+    @property
+    def cells(self) -> NDArray[np.bool_]:
+        """(3, 4) which cells of a confusion matrix count at all."""
+        cells = np.ones((3, 4), bool)
+        if self.unreadable == "drop":
+            cells[:, UNREAD] = False
+        if self.ties == "drop":
+            cells[TIE] = False
+        return cells
+
     def counted(self, confusion: Floats) -> Floats:
-        """What of a confusion matrix counts.
+        """What of a confusion matrix counts, and as what.
 
         Args:
             confusion: (..., 3, 4).
@@ -54,13 +65,10 @@ class Policy:
         Returns:
             The same shape.
         """
-        counted = confusion.copy()
+        counted: Floats = confusion * self.cells
         if self.unreadable == "tie":
             counted[..., TIE] += counted[..., UNREAD]
-        if self.unreadable != "error":
             counted[..., UNREAD] = 0
-        if self.ties == "drop":
-            counted[..., TIE, :] = 0
         return counted
 
     @property
@@ -93,11 +101,7 @@ class Policy:
         Returns:
             (n,) credit, and (n,) 1 where the item counts, else 0.
         """
-        counts = np.ones(len(people))
-        if self.unreadable == "drop":
-            counts[labeler == UNREAD] = 0
-        if self.ties == "drop":
-            counts[people == TIE] = 0
+        counts = self.cells[people, labeler].astype(float)
         taken = np.where(labeler == UNREAD, TIE, labeler) if self.unreadable == "tie" else labeler
         return self.credit[people, taken] * counts, counts
 

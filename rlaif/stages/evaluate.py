@@ -50,9 +50,14 @@ class _Sources:
 
     gathering: Gathering
     names: set[str] = field(default_factory=set)
+    paths: set[Path] = field(default_factory=set)
     repeats: list[tuple[str, Estimate, float]] = field(default_factory=list)
 
     def add(self, table: Table) -> None:
+        if is_path(table.source):
+            if (path := Path(table.source).resolve()) in self.paths:
+                raise InputError(f"{table.source}: is named twice; once is enough")
+            self.paths.add(path)
         if not is_path(table.source) or not is_run(Path(table.source)):
             self.gathering.add_labels(self._free(table.name, table.name), table.rows())
             return
