@@ -50,6 +50,8 @@ acceptance: .venv/.installed
 	$(BIN)/python benchmarks/scripted_200k.py
 	$(BIN)/python benchmarks/services.py
 	$(BIN)/python benchmarks/hh_rlhf.py
+	$(BIN)/python benchmarks/alignment.py
+	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python examples/pocket/measure.py rlaif/pocket/models --json benchmarks/results/$$(date +%F)-pocket.json
 
 clean:
