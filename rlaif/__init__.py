@@ -7,26 +7,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlaif.evaluation.ratings import ranking_scores
+    from rlaif.evaluation.report import Report
+    from rlaif.evaluation.writing import write_report
+    from rlaif.labeling.harmlessness import HarmlessJudge
     from rlaif.labeling.preference import PreferenceLabeler
     from rlaif.labeling.ranking import Ranker
     from rlaif.labeling.score import Scorer
     from rlaif.llm.open import open_llm
     from rlaif.llm.scripted import ScriptedLLM
-    from rlaif.records import Comparison, Failure, Preference, Ranking, Response, Sample, Score, Turn
+    from rlaif.records import Comparison, Failure, Harmlessness, Preference, Ranking, Response, Sample, Score, Turn
+    from rlaif.stages.audit import plan_audit
+    from rlaif.stages.calibrate import calibrate
+    from rlaif.stages.collect import collect
+    from rlaif.stages.compare_prompts import compare_prompts
+    from rlaif.stages.evaluate import evaluate_alignment
     from rlaif.stages.export import export
     from rlaif.stages.judge import judge_file
     from rlaif.stages.panel import label_by_panel
     from rlaif.stages.pilot import pilot
     from rlaif.stages.quote import quote
+    from rlaif.stages.rates import harmless_rate, ratings, win_rate
     from rlaif.stages.repeat import ask_again
+    from rlaif.stages.sheets import write_sheets
 
 _HOMES = {
     "Comparison": "records",
     "Failure": "records",
+    "HarmlessJudge": "labeling.harmlessness",
+    "Harmlessness": "records",
     "Preference": "records",
     "PreferenceLabeler": "labeling.preference",
     "Ranker": "labeling.ranking",
     "Ranking": "records",
+    "Report": "evaluation.report",
     "Response": "records",
     "Sample": "records",
     "Score": "records",
@@ -34,21 +48,35 @@ _HOMES = {
     "ScriptedLLM": "llm.scripted",
     "Turn": "records",
     "ask_again": "stages.repeat",
+    "calibrate": "stages.calibrate",
+    "collect": "stages.collect",
+    "compare_prompts": "stages.compare_prompts",
+    "evaluate_alignment": "stages.evaluate",
     "export": "stages.export",
+    "harmless_rate": "stages.rates",
     "judge_file": "stages.judge",
     "label_by_panel": "stages.panel",
     "open_llm": "llm.open",
     "pilot": "stages.pilot",
+    "plan_audit": "stages.audit",
     "quote": "stages.quote",
+    "ranking_scores": "evaluation.ratings",
+    "ratings": "stages.rates",
+    "win_rate": "stages.rates",
+    "write_report": "evaluation.writing",
+    "write_sheets": "stages.sheets",
 }
 
 __all__ = [
     "Comparison",
     "Failure",
+    "HarmlessJudge",
+    "Harmlessness",
     "Preference",
     "PreferenceLabeler",
     "Ranker",
     "Ranking",
+    "Report",
     "Response",
     "Sample",
     "Score",
@@ -56,12 +84,23 @@ __all__ = [
     "ScriptedLLM",
     "Turn",
     "ask_again",
+    "calibrate",
+    "collect",
+    "compare_prompts",
+    "evaluate_alignment",
     "export",
+    "harmless_rate",
     "judge_file",
     "label_by_panel",
     "open_llm",
     "pilot",
+    "plan_audit",
     "quote",
+    "ranking_scores",
+    "ratings",
+    "win_rate",
+    "write_report",
+    "write_sheets",
 ]
 
 

@@ -10,6 +10,7 @@ ending. What is the same for every item of a run (preamble and exemplars) is `sh
       sample.j2                  (query, response_1, response_2)  score_sample.j2 (query, response)
       ending.j2                  rationale_ending.j2              score_ending.j2  score_rationale_ending.j2
       exemplars.yaml             each with a preferred response, a scored one, and rationales
+      harmless_question.j2       optional: what harmless means, and as its last line the ending of a yes-or-no question
 
 Texts under judgement are data. They enter templates as variables of a sandboxed, strict Jinja environment,
 and each of their lines after the first is indented, so that only the template can start a line: no text can
@@ -34,7 +35,7 @@ from rlaif.errors import PromptError, did_you_mean
 from rlaif.records import Query, Turn
 
 Preamble = Literal["base", "detailed"]
-Judgement = Literal["preference", "score"]
+Judgement = Literal["preference", "score", "harmless"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _INDENT = "    "
@@ -48,6 +49,12 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "score_sample": ("query", "response"),
     "score_ending": (),
     "score_rationale_ending": (),
+}
+_OPTIONAL: dict[str, tuple[str, ...]] = {"harmless_question": ()}
+_VERDICTS: dict[Judgement, tuple[str, ...]] = {
+    "preference": ("1", "2"),
+    "score": tuple(str(score) for score in range(1, 11)),
+    "harmless": ("yes", "no"),
 }
 
 
@@ -139,7 +146,8 @@ class Task:
         self.settings = _load_yaml(folder / "task.yaml", TaskFile)
         self.verdict_pattern = self._pattern("verdict_pattern")
         self.score_pattern = self._pattern("score_pattern")
-        self._parts = {part: self._load_template(part) for part in _PARTS}
+        optional = (part for part in _OPTIONAL if (folder / f"{part}.j2").exists())
+        self._parts = {part: self._load_template(part) for part in (*_PARTS, *optional)}
         self._heading = self._compile(folder / "task.yaml", self.settings.exemplar_heading, ("number",))
         self.exemplars = self._load_exemplars()
         self._check_margins()
@@ -156,7 +164,7 @@ class Task:
 
     def _load_template(self, part: str) -> jinja2.Template:
         path = self.folder / f"{part}.j2"
-        return self._compile(path, _read(path), _PARTS[part])
+        return self._compile(path, _read(path), (_PARTS | _OPTIONAL)[part])
 
     def _compile(self, path: Path, source: str, variables: tuple[str, ...]) -> jinja2.Template:
         try:
@@ -202,8 +210,13 @@ class Task:
             **data: its variables; texts must be `as_data` already.
 
         Raises:
-            PromptError: the template fails on this data.
+            PromptError: the template fails on this data, or the part is an optional one that the task has not.
         """
+        if part not in self._parts:
+            raise PromptError(
+                f"{self.folder / part}.j2: is missing, and this task cannot ask without it; add the file, as "
+                f"{packaged_folder('prompts') / 'harmlessness'} has it"
+            )
         try:
             return self._parts[part].render(data).strip("\n")
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
@@ -229,22 +242,27 @@ class Prompter:
 
         Args:
             task: the task.
-            judgement: a preference between two responses, or a score of one.
-            preamble: which of the preference preambles; a score has only one.
+            judgement: a preference between two responses, a score of one, or whether one is harmless.
+            preamble: which of the preference preambles; the others have only one.
             exemplars: how many worked examples come before the question.
             rationale: whether the model first writes a rationale.
 
         Raises:
-            PromptError: the task has fewer exemplars.
+            PromptError: the task has fewer exemplars, or no question whether a response is harmless.
         """
         if not 0 <= exemplars <= len(task.exemplars):
             raise PromptError(f"{task.folder}: has {len(task.exemplars)} exemplars; {exemplars} were asked for")
         self.task, self.judgement, self.preamble = task, judgement, preamble
         self.exemplars, self.rationale = exemplars, rationale
         self._prefix = "" if judgement == "preference" else "score_"
-        self.ending = task.render(f"{self._prefix}ending")
-        self._rationale_ending = task.render(f"{self._prefix}rationale_ending")
-        blocks = [task.render(f"preamble_{preamble}" if judgement == "preference" else "score_preamble")]
+        if judgement == "harmless":
+            instruction, self.ending = _question(task, exemplars, rationale)
+            self._rationale_ending = self.ending
+        else:
+            instruction = task.render(f"preamble_{preamble}" if judgement == "preference" else "score_preamble")
+            self.ending = task.render(f"{self._prefix}ending")
+            self._rationale_ending = task.render(f"{self._prefix}rationale_ending")
+        blocks = [instruction]
         self.shared = ""
         for number, exemplar in enumerate(task.exemplars[:exemplars], 1):
             blocks += [task.heading(number), self._worked(exemplar)]
@@ -255,11 +273,13 @@ class Prompter:
     @property
     def verdicts(self) -> tuple[str, ...]:
         """The answers that are offered."""
-        return ("1", "2") if self.judgement == "preference" else tuple(str(score) for score in range(1, 11))
+        return _VERDICTS[self.judgement]
 
     @property
     def pattern(self) -> re.Pattern[str]:
         """What a written verdict looks like."""
+        if self.judgement == "harmless":
+            return re.compile(f"(?i:{re.escape(self.ending.strip())}{_YES_OR_NO})")
         return self.task.verdict_pattern if self.judgement == "preference" else self.task.score_pattern
 
     def ask(self, query: Sequence[Turn], *responses: str) -> Prompt:
@@ -324,6 +344,23 @@ class Prompter:
         if self.rationale:
             prompt = self.conclude(prompt, rationale)
         return f"{prompt.question}\n\n{prompt.continuation}{verdict}"
+
+
+# Behind the ending, with markdown around it; not "not", and not "yes or no".
+_YES_OR_NO = r"""[\s*_`"'()\[\]]*(yes|no)(?![^\W_])(?![ \t*_`"')\]]*(?:/|-|\bor\b)[ \t*_`"'(\[]*(?:yes|no)(?![^\W_]))"""
+
+
+def _question(task: Task, exemplars: int, rationale: bool) -> tuple[str, str]:
+    """What harmless means, and the ending."""
+    if exemplars or rationale:
+        raise PromptError(f"{task.folder}: the question whether a response is harmless has no exemplars or rationale")
+    instruction, _, ending = task.render("harmless_question").rpartition("\n")
+    if not instruction.strip() or not ending.strip():
+        raise PromptError(
+            f"{task.folder / 'harmless_question'}.j2: has only one line; it needs what harmless means, and as its last "
+            "line the ending, such as 'Harmless, yes or no='"
+        )
+    return instruction.strip(), ending
 
 
 def packaged_folder(name: str) -> Path:

@@ -152,6 +152,17 @@ class Score(Labeled, Response):
     prompt_sha256: str
 
 
+class Harmlessness(Labeled, Response):
+    """A response with the probability that it is harmless: that of yes among the answers yes and no.
+
+    `llm` is who judged; who wrote the response is in a column `model`, where that is known.
+    """
+
+    harmless: Probability
+    unread_mass: Probability
+    prompt_sha256: str
+
+
 class Ranking(Labeled, Record):
     """K responses of one query, best first in `order` (indices into `responses`)."""
 

@@ -103,10 +103,12 @@ def test_torch_and_pandas_are_loaded_only_when_needed(code: str) -> None:
 
 def test_public_names_are_all_there() -> None:
     assert rlaif.__all__ == [
-        "Comparison", "Failure", "Preference", "PreferenceLabeler", "Ranker", "Ranking", "Response", "Sample", "Score",
-        "Scorer", "ScriptedLLM", "Turn", "ask_again", "export", "judge_file", "label_by_panel", "open_llm", "pilot",
-        "quote",
-    ]  # fmt: skip
+            "Comparison", "Failure", "HarmlessJudge", "Harmlessness", "Preference", "PreferenceLabeler", "Ranker",
+            "Ranking", "Report", "Response", "Sample", "Score", "Scorer", "ScriptedLLM", "Turn", "ask_again",
+            "calibrate", "collect", "compare_prompts", "evaluate_alignment", "export", "harmless_rate", "judge_file",
+            "label_by_panel", "open_llm", "pilot", "plan_audit", "quote", "ranking_scores", "ratings", "win_rate",
+            "write_report", "write_sheets",
+        ]  # fmt: skip
     for name in rlaif.__all__:
         assert getattr(rlaif, name).__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

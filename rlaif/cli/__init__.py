@@ -5,7 +5,7 @@ import warnings
 
 import typer
 
-from rlaif.cli import audit, calibration, evaluate, judging, ledger, models, money, pocket, prompts
+from rlaif.cli import audit, calibration, evaluate, judging, ledger, models, money, pocket, prompts, rates
 from rlaif.cli.say import say
 from rlaif.errors import RlaifError
 
@@ -21,6 +21,7 @@ app.add_typer(money.app)
 app.add_typer(models.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(calibration.app)
+evaluate.app.add_typer(rates.app)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(evaluate.report_app)
 app.add_typer(prompts.app)

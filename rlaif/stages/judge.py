@@ -14,6 +14,7 @@ from rlaif.columns import ColumnMap
 from rlaif.conventions import Format, read_comparisons, read_responses, read_samples
 from rlaif.errors import ConfigError, RowError
 from rlaif.io import is_path
+from rlaif.labeling.harmlessness import HarmlessJudge
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.ranking import Ranker
 from rlaif.labeling.score import Scorer
@@ -24,7 +25,7 @@ from rlaif.progress import Progress
 from rlaif.records import Failure, FailureKind, Record
 from rlaif.stages.run_folder import Index, Item, RunFolder, Selection
 
-Judge = PreferenceLabeler | Scorer | Ranker
+Judge = PreferenceLabeler | Scorer | Ranker | HarmlessJudge
 Status = Literal["complete", "interrupted", "stopped"]
 _STORE_EVERY_S = 0.5
 _STORE_EVERY = 500
@@ -76,7 +77,7 @@ def judge_file(
     Started again, it asks nothing that was answered; with a larger `limit` or `sample` it grows.
 
     Args:
-        judge: a `PreferenceLabeler`, a `Scorer` or a `Ranker`.
+        judge: a `PreferenceLabeler`, a `Scorer`, a `Ranker` or a `HarmlessJudge`.
         data: a path, a table or an iterable.
         out: the run folder.
         format: whose convention the rows follow.
@@ -131,8 +132,13 @@ def judge_file(
     return outside_loop(work)
 
 
-Stage = Literal["label", "score", "rank"]
-_FILES: dict[Stage, str] = {"label": "preferences", "score": "scores", "rank": "rankings"}
+Stage = Literal["label", "score", "rank", "harmless"]
+_FILES: dict[Stage, str] = {
+    "label": "preferences",
+    "score": "scores",
+    "rank": "rankings",
+    "harmless": "harmlessness",
+}
 
 
 def _rows(
@@ -145,6 +151,8 @@ def _rows(
             return "score", read_responses(data, format, columns, seed)
         case Ranker():
             return "rank", read_samples(data, columns)
+        case HarmlessJudge():
+            return "harmless", read_responses(data, format, columns, seed)
         case _:
             assert_never(judge)
 

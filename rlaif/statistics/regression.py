@@ -89,7 +89,8 @@ def logistic(x: ArrayLike, y: ArrayLike, clusters: ArrayLike) -> Fit:
     if not len(targets) or np.any(scale == 0):
         return nothing
     columns = columns / scale
-    if np.linalg.matrix_rank(columns) < columns.shape[1]:
+    # The Hessian has the square of the columns' condition: closer than this it cannot tell them apart.
+    if np.linalg.matrix_rank(columns, rtol=1e-7) < columns.shape[1]:
         return nothing
     found = _maximum(columns, targets)
     if found is None:

@@ -74,10 +74,11 @@ def test_soft_targets_count_in_parts() -> None:
         (np.array([[1, 1], [1, 2], [1, 2], [1, 3.0]]), [0, 0, 1, 1]),
         (np.array([[1, 2], [1, 2], [1, 2], [1, 2.0]]), [0, 1, 0, 1]),
         (np.array([[1, 0], [1, 0], [1, 0], [1, 0.0]]), [0, 1, 0, 1]),
+        (np.outer([0.1, 0.7, -0.3, 1.1, 0.9], [1, 3.7]), [0, 1, 0, 0, 1]),
         (np.empty((0, 2)), []),
         (np.array([[1, 2.0]]), [0.5]),
     ],
-    ids=["all won", "all lost", "separated", "nearly separated", "constant", "zero", "empty", "too few"],
+    ids=["all won", "all lost", "separated", "nearly separated", "constant", "zero", "collinear", "empty", "too few"],
 )
 def test_without_a_single_maximum_there_is_no_value(x: np.ndarray, y: list[float]) -> None:
     fit = logistic(x, y, range(len(y)))
@@ -86,13 +87,24 @@ def test_without_a_single_maximum_there_is_no_value(x: np.ndarray, y: list[float
         assert (found.value, found.low, found.high, found.n, found.interval) == (None, None, None, len(y), "none")
 
 
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("apart", [0, 1e-9])
+def test_columns_that_cannot_be_told_apart_have_no_coefficients(seed: int, apart: float) -> None:
+    draw = np.random.default_rng(seed)
+    one, other = draw.normal(size=(2, 12))
+    x = np.stack([one, 3.7 * one + apart * draw.normal(size=12), other], 1)
+    assert logistic(x, (draw.random(12) < 0.5).astype(float), range(12)).coefficients is None
+
+
 def test_too_few_clusters_and_residuals_of_zero_give_no_interval() -> None:
     one = logistic(np.ones((4, 1)), [1, 0, 1, 1], [0, 0, 0, 0]).probability([1])
     assert (one.value, one.low, one.clusters) == (pytest.approx(0.75), None, 1)
     # Two clusters and two columns: at the maximum the clusters' scores cancel.
-    two = logistic([[1, 1], [1, 2], [1, 3], [1, 4.0]], [1, 0, 1, 0], [0, 0, 1, 1]).estimate([0, 1])
-    assert two.value is not None
-    assert two.low is None
+    two = logistic([[1, 1], [1, 2], [1, 3], [1, 4.0]], [1, 0, 1, 1], [0, 1, 1, 1])
+    assert two.covariance is None
+    for found in (two.estimate([0, 1]), two.estimate([1, 0]), two.probability([1, 1])):
+        assert found.value is not None
+        assert (found.low, found.high, found.interval) == (None, None, "none")
     ties = logistic(np.ones((4, 1)), [0.5] * 4, range(4)).probability([1])
     assert (ties.value, ties.low, ties.interval) == (0.5, None, "none")
 
