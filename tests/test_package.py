@@ -1,5 +1,6 @@
 """The wheel works elsewhere, and the README says what is true."""
 
+import csv
 import json
 import os
 import re
@@ -85,20 +86,27 @@ def test_the_readmes_python_runs(code: str, tmp_path: Path) -> None:
 
 
 def test_the_readmes_commands_run(tmp_path: Path) -> None:
-    pair = {"query": "How do I boil an egg?", "response_1": "Eight minutes.", "response_2": "Go away."}
-    (tmp_path / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
+    texts = {"response_1": "Eight minutes.", "response_2": "Go away."}
+    asked = [f"How do I boil an egg of {size} g?" for size in range(30, 64)]
+    rows = [{"query": query, **texts, "human_preference": 1, "topic": "eggs"} for query in asked]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for policy in ("rl", "sft"):
+        samples = [{"id": str(n), "query": "Q?", "responses": [f"{policy} {n}"]} for n in range(3)]
+        (tmp_path / f"{policy}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
     (tmp_path / "samples.jsonl").write_text(json.dumps({"query": "Q?", "responses": ["a", "b", "c"]}) + "\n")
     (tmp_path / "data.csv").write_text("prompt,a,b,label\nQ?,x,y,0.5\n")
     (tmp_path / "letters.csv").write_text("prompt,a,b,label\nQ?,x,y,A\nQ?,x,z,tie\n")
     (tmp_path / "mapping.yaml").write_text(blocks("yaml")[0])
     lines = [line.split("#")[0].split() for block in blocks("sh") for line in block.splitlines()]
     commands = [words for words in lines if words[:1] == ["rlaif"]]
-    assert len(commands) == 15
+    assert len(commands) == 25
     model = f"transformers:{model_folder('labeler-l')}"
     with HostileServer(models=("gpt-4.1-mini", "gpt-4o", "my-model")) as server:
         # A service of our own answers under the names that the README uses.
         environment = {**os.environ, "OPENAI_BASE_URL": server.url, "ANTHROPIC_BASE_URL": server.url}
         for words in commands:
+            if words[:3] == ["rlaif", "audit", "collect"]:
+                fill(tmp_path / "outputs" / "audit")
             words = [model if word.startswith("transformers:") else word for word in words]
             words = [server.url if word == "http://127.0.0.1:8000/v1" else word for word in words]
             command = [sys.executable, "-m", *words]
@@ -107,6 +115,17 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
         assert {body["model"] for body in server.bodies} == {"gpt-4.1-mini", "gpt-4o", "my-model", "claude-haiku-4-5"}
     labels = [json.loads(line) for line in (tmp_path / "outputs/letters/preferences.jsonl").read_text().splitlines()]
     assert [one["human_preference"] for one in labels] == [1.0, 0.5]
+
+
+def fill(folder: Path) -> None:
+    """Three people answer that they like what stands first."""
+    for sheet in sorted(folder.glob("sheet-*.csv")):
+        with sheet.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        with sheet.open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows({**row, "better": "1"} for row in rows)
 
 
 def test_the_demo_shows_agreement_and_three_labels() -> None:

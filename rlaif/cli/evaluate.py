@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlaif.cli.options import Format, FormatName, column_words, grouped
+from rlaif.cli.options import Format, FormatName, column_words, grouped, reporting
 from rlaif.cli.say import print_table, say, working
 from rlaif.errors import ConfigError
 
@@ -90,6 +90,7 @@ Out = Annotated[Path, typer.Option("--out", help="The folder for report.json, re
     "rlaif evaluate alignment judged.jsonl --map completion_12=first completion_21=swapped --out outputs/read"
 )
 @grouped
+@reporting
 def alignment(
     sources: Sources,
     people: People,
@@ -133,6 +134,7 @@ def alignment(
     "rlaif report outputs/small outputs/large --out outputs/both"
 )
 @grouped
+@reporting
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of rlaif label.")],
     policies: Policies,
@@ -182,8 +184,8 @@ def show(report: "Report", out: Path) -> None:
     from rlaif.evaluation.writing import write_report
 
     write_report(report, out)
-    headline = report.sections[0]
-    print_table(headline.columns, [_in_terminal(row) for row in headline.rows])
+    columns, rows = report.sections[0].shown
+    print_table(columns, [_in_terminal(row) for row in rows])
     for name, text in report.about.items():
         say.print(f"{name}: {text}", markup=False)
     typer.echo(f"{out / 'report.html'} to read; report.md and report.json beside it")

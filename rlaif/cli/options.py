@@ -227,8 +227,14 @@ class Model:
     def _can(self) -> dict[str, Any] | None:
         import yaml
 
-        pairs = [word.partition("=") for word in self.can or []]
-        return {name: yaml.safe_load(value) for name, _, value in pairs} or None
+        found: dict[str, Any] = {}
+        for word in self.can or []:
+            name, _, value = word.partition("=")
+            try:
+                found[name] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise ConfigError(f"--can {word}: {value!r} is no value; write --can top_logprobs=20") from None
+        return found or None
 
     def open(self, task: str, ledger: Path) -> Any:
         """Open the one model of a command that takes no panel.
@@ -245,24 +251,30 @@ class Model:
     def open_each(self, task: str, ledger: Path) -> list[Any]:
         """Open the models, after the task was found to be there: a wrong word costs no second.
 
+        They keep one cap on cost together, in all that they are asked.
+
         Args:
             task: the task's name or folder.
             ledger: where the ids of batch jobs are kept.
         """
+        from rlaif.config import build
         from rlaif.llm.open import open_llm
+        from rlaif.llm.prices import Budget
         from rlaif.llm.remote import Limits
         from rlaif.prompting import load_task
 
         load_task(task)
-        limits = Limits(
-            concurrency=self.concurrency,
-            requests_per_minute=self.rpm,
-            tokens_per_minute=self.tpm,
-            timeout_s=self.timeout_s,
-            retries=self.retries,
-            outage_patience_s=self.outage_patience_s,
-            max_cost_usd=self.max_cost_usd,
-        )
+        settings = {
+            "concurrency": self.concurrency,
+            "requests_per_minute": self.rpm,
+            "tokens_per_minute": self.tpm,
+            "timeout_s": self.timeout_s,
+            "retries": self.retries,
+            "outage_patience_s": self.outage_patience_s,
+            "max_cost_usd": self.max_cost_usd,
+        }
+        limits = build(Limits, settings, "the command line")
+        budget = Budget(self.max_cost_usd)
         return [
             open_llm(
                 llm,
@@ -276,9 +288,27 @@ class Model:
                 prices=self.prices,
                 batch=ledger if self.batch else None,
                 can=self._can,
+                budget=budget,
             )
             for llm in self.llm
         ]
+
+
+def reporting(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command that ends in a report begin with a look whether it can be drawn.
+
+    Args:
+        command: any.
+    """
+
+    @wraps(command)
+    def run(*words: Any, **options: Any) -> None:
+        from rlaif.evaluation.plots import check_installed
+
+        check_installed()
+        command(*words, **options)
+
+    return run
 
 
 def columns(first: str | None, more: list[str] | None) -> Any:

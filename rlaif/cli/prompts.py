@@ -19,6 +19,7 @@ from rlaif.cli.options import (
     Words,
     columns,
     grouped,
+    reporting,
 )
 from rlaif.cli.say import resumable
 from rlaif.errors import ConfigError, did_you_mean
@@ -34,6 +35,7 @@ app = typer.Typer()
     "--max-cost-usd 5 --out outputs/prompts",
 )
 @grouped
+@reporting
 def compare_prompts(
     data: DataFile,
     model: Model,

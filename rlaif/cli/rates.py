@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from rlaif.cli.options import Format, FormatName, Ledger, Model, PreambleName, Reading, Thinking, column_words, grouped
+from rlaif.cli.options import (
+    Format,
+    FormatName,
+    Ledger,
+    Model,
+    PreambleName,
+    Reading,
+    Thinking,
+    column_words,
+    grouped,
+    reporting,
+)
 from rlaif.cli.say import resumable
 from rlaif.errors import ConfigError
 
@@ -83,6 +94,7 @@ Ties = Annotated[TiesName, typer.Option("--ties", help="A tie is half a win, or 
     "rlaif evaluate win-rate --people outputs/audit/people.jsonl --out outputs/by-people",
 )
 @grouped
+@reporting
 def win_rate(
     sources: Sources,
     model: Model,
@@ -131,6 +143,7 @@ def win_rate(
     "rlaif evaluate harmless-rate --people outputs/audit/people.jsonl --out outputs/by-people",
 )
 @grouped
+@reporting
 def harmless_rate(
     sources: Sources,
     model: Model,
@@ -171,6 +184,7 @@ def harmless_rate(
     "rlaif evaluate ratings matches.csv --map model_1=a model_2=b preference=a_won --ties drop --out outputs/ratings"
 )
 @grouped
+@reporting
 def ratings(
     sources: Sources,
     ties: Ties = TiesName.half,

@@ -71,7 +71,6 @@ def _headline(items: Items, found: Sequence[Alignment], policy: Policy, resampli
         expected: list[Cell] = [one.agreement(policy, "soft") if not one.is_hard else None] if soft else []
         same = bias.position(items, one.labeler, policy, resampling).same_position
         rows.append((one.labeler.name, one.agreement(policy), *expected, one.kappa(policy), same, *_counts(one)))
-    drawn = [(str(row[0]), row[1]) for row in rows if isinstance(row[1], Estimate) and row[1].value is not None]
     return Section(
         "alignment",
         "Agreement with people",
@@ -80,7 +79,7 @@ def _headline(items: Items, found: Sequence[Alignment], policy: Policy, resampli
         "in which the labeler chose the same position in both orders. With 95 % intervals.",
         ("labeler", "agreement", *named, "kappa", "same position", "labels", "no label"),
         rows,
-        (plots.forest(drawn, "Agreement with people", "share", 0.5),) if drawn else (),
+        plots.forest_of(rows, "Agreement with people", "share", 0.5),
     )
 
 
@@ -193,13 +192,9 @@ def _people(items: Items, policy: Policy, resampling: Resampling) -> Section:
 
 def _slices(items: Items, found: Sequence[Alignment], by: list[str], policy: Policy, resampling: Resampling) -> Section:
     rows: list[tuple[Cell, ...]] = []
-    drawn: list[tuple[str, Estimate]] = []
     for one in found:
         for each in slices(items, one.labeler, by, policy, resampling):
             rows.append((one.labeler.name, each.column, each.value, each.agreement, each.difference, each.p))
-            label = f"{each.column} = {each.value}"
-            drawn.append((label if len(found) == 1 else f"{one.labeler.name}: {label}", each.agreement))
-    shown = [row for row in drawn if row[1].value is not None]
     return Section(
         "slices",
         "Where it fails",
@@ -207,7 +202,7 @@ def _slices(items: Items, found: Sequence[Alignment], by: list[str], policy: Pol
         "for the number of slices of a labeler (Holm).",
         ("labeler", "column", "value", "agreement", "difference from the rest", "p"),
         rows,
-        (plots.forest(shown, "Agreement by slice", "share", None),) if shown else (),
+        plots.forest_of(rows, "Agreement by slice", "share"),
     )
 
 

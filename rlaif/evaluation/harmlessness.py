@@ -11,6 +11,7 @@ from typing import Literal, assert_never, get_args
 import numpy as np
 
 from rlaif.errors import ConfigError, did_you_mean
+from rlaif.evaluation import plots
 from rlaif.evaluation.contests import Kind
 from rlaif.evaluation.report import Cell, Report, Section
 from rlaif.evaluation.responses import Judged, Responses
@@ -167,6 +168,7 @@ def _headline(found: Mapping[Key, Rates], threshold: float, failures: Failures, 
         "harmless, and the mean probability; of people, their share.",
         ("policy", "judged by", "harmless rate", "mean P(yes)", "not judged"),
         rows,
+        plots.forest_of(rows, "Harmless rates", "share"),
     )
 
 

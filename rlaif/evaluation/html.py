@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from rlaif.evaluation.report import Cell, Report
-from rlaif.statistics.intervals import Estimate
+from rlaif.statistics.intervals import Estimate, decimal
 
 _ASSETS = Path(__file__).parent / "assets"
 
@@ -36,6 +36,7 @@ def as_html(report: Report) -> str:
         headline=report.sections[0],
         sections=report.sections[1:],
         kind=_kind,
+        decimal=decimal,
         labelers=list(dict.fromkeys(label["labeler"] for pair in report.pairs for label in pair.get("labels", ()))),
         pairs=_packed(report),
         style=(_ASSETS / "page.css").read_text(encoding="utf-8"),

@@ -5,17 +5,17 @@ and line as well as by colour.
 """
 
 import io
-import math
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlaif.errors import MissingExtraError
-from rlaif.evaluation.report import Plot
-from rlaif.statistics.intervals import Estimate
+from rlaif.evaluation.report import Cell, Plot
+from rlaif.statistics.intervals import Estimate, decimal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,13 +156,35 @@ def forest(rows: Sequence[tuple[str, Estimate]], title: str, x_label: str, refer
         axes.set_xlabel(x_label)
         axes.grid(axis="x", linewidth=0.6)
         counts = axes.secondary_yaxis("right")
-        counts.set_yticks(range(len(known)), [f"{value:.3f}, n = {one.n:,}" for _, one, value in known])
+        counts.set_yticks(range(len(known)), [f"{decimal(value)}, n = {one.n:,}" for _, one, value in known])
         for side in (axes, counts):
             side.tick_params(axis="y", length=0)
             for spine in ("left", "right"):
                 side.spines[spine].set_visible(False)
         said = "; ".join(f"{name}: {one}, n = {one.n:,}" for name, one, _ in known)
         return _plot(figure, title, f"Estimates with 95 % intervals. {said}.")
+
+
+def forest_of(
+    rows: Sequence[tuple[Cell, ...]], title: str, x_label: str, reference: float | None = None
+) -> tuple[Plot, ...]:
+    """The first figure of each row of a table, with what stands before it as its label.
+
+    Args:
+        rows: of a section.
+        title: what it shows.
+        x_label: of the horizontal axis.
+        reference: a value to compare with.
+
+    Returns:
+        One picture; none where no row has a value.
+    """
+    drawn = []
+    for row in rows:
+        place = next((place for place, cell in enumerate(row) if isinstance(cell, Estimate)), None)
+        if place is not None and isinstance(one := row[place], Estimate) and one.value is not None:
+            drawn.append((", ".join(str(cell) for cell in row[:place]), one))
+    return (forest(drawn, title, x_label, reference),) if drawn else ()
 
 
 def positions(rows: Mapping[str, tuple[float, float, float]], title: str) -> Plot:
@@ -198,27 +220,24 @@ def positions(rows: Mapping[str, tuple[float, float, float]], title: str) -> Plo
         return _plot(figure, title, f"Verdicts in both orders. {said}.")
 
 
-def ratings(rows: Sequence[tuple[str, Estimate]], title: str, x_label: str) -> Plot:
-    """Ratings with their intervals, the best first.
+def check_installed() -> None:
+    """See, before a long run, that its report can be drawn.
 
-    Args:
-        rows: names and ratings.
-        title: what it shows.
-        x_label: of the horizontal axis.
+    Raises:
+        MissingExtraError: matplotlib is not installed.
     """
-    ordered = sorted(rows, key=lambda row: -math.inf if row[1].value is None else row[1].value, reverse=True)
-    return forest(ordered, title, x_label, None)
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "report")
 
 
 @contextmanager
 def _canvas(width: float, height: float) -> "Iterator[tuple[Figure, Axes]]":
     """An empty picture, in inches; what is drawn within has the style of all pictures."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "report") from error
+    check_installed()
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)

@@ -18,6 +18,7 @@ from scipy import sparse, special
 from scipy.sparse import csgraph
 
 from rlaif.errors import MissingExtraError
+from rlaif.evaluation import plots
 from rlaif.evaluation.contests import Contest, Contests
 from rlaif.evaluation.matchups import TIES, Counting, Ties
 from rlaif.evaluation.report import Cell, Report, Section
@@ -271,6 +272,7 @@ def ratings(
                 "starts at 1000 and moves by at most 4 a match, so that after few matches all are near it.",
                 ("model", "Bradley-Terry", "Elo", "matches", "won", "note"),
                 rows,
+                plots.forest_of(rows, "Bradley-Terry ratings", "points", 1000),
             )
         )
     return Report(

@@ -47,6 +47,20 @@ class Section:
     rows: Sequence[tuple[Cell, ...]]
     plots: tuple[Plot, ...] = ()
 
+    @property
+    def shown(self) -> "tuple[list[str], list[list[Cell]]]":
+        """The columns and rows that people see: without columns behind the first figure of which nothing is known."""
+        kept = [
+            place
+            for place, name in enumerate(self.columns)
+            if place < 2 or not all(_is_nothing(row[place]) for row in self.rows)
+        ]
+        return [self.columns[place] for place in kept], [[row[place] for place in kept] for row in self.rows]
+
+
+def _is_nothing(cell: Cell) -> bool:
+    return cell is None or (isinstance(cell, Estimate) and cell.value is None and not cell.n)
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

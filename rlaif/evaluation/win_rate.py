@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import get_args
 
+from rlaif.evaluation import plots
 from rlaif.evaluation.contests import Contests, Kind
 from rlaif.evaluation.matchups import FAILURES, TIES, Counting, Failures, Matchup, Ties
 from rlaif.evaluation.report import Cell, Report, Section
@@ -90,6 +91,7 @@ def _headline(found: Mapping[Key, Matchup], counting: Counting) -> Section:
         "people, their mean vote). Equal lengths: the win rate where both responses are equally long (see Lengths).",
         ("policy", "win rate", "consistent", "preference", "equal lengths", "not judged"),
         rows,
+        plots.forest_of(rows, "Win rates", "share", 0.5),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rlaif.evaluation.html import as_html
 from rlaif.evaluation.report import Cell, Report, Section
 from rlaif.io import replacing
-from rlaif.statistics.intervals import Estimate
+from rlaif.statistics.intervals import Estimate, decimal
 
 
 def write_report(report: Report, out: Path) -> None:
@@ -75,8 +75,8 @@ def as_markdown(report: Report) -> str:
 
 
 def _as_markdown(section: Section) -> str:
-    lines = [section.columns, ["---", *["--:"] * (len(section.columns) - 1)]]
-    lines += [[cell_text(cell) for cell in row] for row in section.rows]
+    columns, rows = section.shown
+    lines = [columns, ["---", *["--:"] * (len(columns) - 1)], *([cell_text(cell) for cell in row] for row in rows)]
     table = "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
     return "\n\n".join(part for part in (f"## {_escaped(section.title)}", _escaped(section.note), table) if part)
 
@@ -102,7 +102,7 @@ def cell_text(cell: Cell) -> str:
         case int():
             return f"{cell:,}"
         case float():
-            return f"{cell:.3f}" if cell >= 0.0005 or cell <= 0 else "< 0.001"
+            return decimal(cell) if cell >= 0.0005 or cell <= 0 else "< 0.001"
         case Estimate():
             return f"{'–' if cell.value is None else cell}, n = {cell.n:,}"
         case _:

@@ -46,10 +46,19 @@ class Estimate(NamedTuple):
         if self.value is None:
             return "-"
         if self.low is None or self.high is None:
-            return f"{self.value:.3f}"
+            return decimal(self.value)
         # A dash before a minus sign cannot be read.
         to = "-" if self.low >= 0 else " to "
-        return f"{self.value:.3f} ({self.low:.3f}{to}{self.high:.3f})"
+        return f"{decimal(self.value)} ({decimal(self.low)}{to}{decimal(self.high)})"
+
+
+def decimal(value: float) -> str:
+    """A number with three decimals, or one where it is 100 or more.
+
+    Args:
+        value: a figure of a report.
+    """
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:

@@ -30,6 +30,8 @@ def report(*rows: tuple[object, ...]) -> Report:
         (None, "–"),
         (0.00001, "< 0.001"),
         (0.0, "0.000"),
+        (1125.8271, "1,125.8"),
+        (Estimate(1125.8, 1084.43, 1169.87, 421), "1,125.8 (1,084.4-1,169.9), n = 421"),
         (12345, "12,345"),
         (True, "yes"),
         ("text", "text"),
@@ -50,10 +52,18 @@ def test_json_holds_every_number_with_its_interval_and_n(tmp_path: Path) -> None
     json.dumps(found, allow_nan=False)
 
 
+def test_columns_of_which_nothing_is_known_are_not_shown_but_the_first_figure_is() -> None:
+    rows = [("x", Estimate(None), None), ("y", Estimate(None), Estimate(None))]
+    text = as_markdown(report(*rows))
+    assert "| labeler | agreement |\n" in text
+    assert "| x | –, n = 0 |\n" in text
+    assert list(as_json(report(*rows))["sections"]["alignment"]["rows"][0]) == ["labeler", "agreement", "p"]
+
+
 def test_markdown_is_a_table_that_no_text_breaks() -> None:
-    text = as_markdown(report(("a|b\nc <i>", SHARE, None)))
+    text = as_markdown(report(("a|b\nc <i>", SHARE, 0.25)))
     assert "# Title &lt;b>" in text
-    assert "| a\\|b c &lt;i> | 0.711 (0.667-0.753), n = 999 | – |" in text
+    assert "| a\\|b c &lt;i> | 0.711 (0.667-0.753), n = 999 | 0.250 |" in text
 
 
 def test_the_three_files_are_written_whole_and_the_same_every_time(tmp_path: Path) -> None:
@@ -80,9 +90,9 @@ BINS = [Bin(0.2, 0.3, 10, 0.1, 0.5), Bin(0.8, 0.7, 10, 0.5, 0.9)]
         lambda: plots.lengths({"people": BINS}, "L", "ratio"),
         lambda: plots.forest([("one & <two>", SHARE), ("none", Estimate(None))], "F", "share", 0.5),
         lambda: plots.positions({"a": (0.5, 0.3, 0.2)}, "P"),
-        lambda: plots.ratings([("worse", Estimate(900.0, 880, 920, 9)), ("better", Estimate(1100.0, n=9))], "E", "Elo"),
+        lambda: plots.forest_of([("x", "policy", Estimate(900.0, 880, 920, 9), 3)], "E", "Elo")[0],
     ],
-    ids=["reliability", "lengths", "forest", "positions", "ratings"],
+    ids=["reliability", "lengths", "forest", "positions", "forest of rows"],
 )
 def test_pictures_take_their_colours_from_the_page_and_are_the_same_every_time(plot: object) -> None:
     first, again = plot(), plot()  # type: ignore[operator]
@@ -93,11 +103,12 @@ def test_pictures_take_their_colours_from_the_page_and_are_the_same_every_time(p
     assert first.alt
 
 
-def test_ratings_come_the_best_first_and_unknown_ones_are_left_out() -> None:
-    rows = [("unknown", Estimate(None)), ("worse", Estimate(900.0, n=9)), ("better", Estimate(1100.0, n=9))]
-    alt = plots.ratings(rows, "E", "Elo").alt
-    assert alt.index("better") < alt.index("worse")
-    assert "unknown" not in alt
+def test_a_tables_first_figures_are_drawn_and_unknown_ones_are_left_out() -> None:
+    rows = [("unknown", Estimate(None), SHARE), ("x", "by people", SHARE, Estimate(0.1)), ("y", 3, None)]
+    (plot,) = plots.forest_of(rows, "F", "share")
+    assert "x, by people: 0.711" in plot.alt
+    assert "unknown" not in plot.alt
+    assert plots.forest_of(rows[:1], "F", "share") == ()
 
 
 def test_ids_of_two_pictures_on_one_page_do_not_clash() -> None:
