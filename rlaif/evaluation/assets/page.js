@@ -186,6 +186,9 @@
   filters.addEventListener("submit", (event) => { event.preventDefault(); apply(); });
   list.addEventListener("scroll", () => requestAnimationFrame(draw));
   window.addEventListener("resize", draw);
+  window.addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details")) details.open = true;
+  });
   list.addEventListener("keydown", (event) => {
     const page = Math.max(1, Math.floor(list.clientHeight / ROW) - 1);
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
