@@ -8,7 +8,7 @@ import pytest
 from conftest import real_data
 
 from rlaif.columns import ColumnMap
-from rlaif.conventions import Format, read_comparisons, read_responses, read_samples
+from rlaif.conventions import Format, majority, read_comparisons, read_responses, read_samples
 from rlaif.errors import InputError, RowError
 from rlaif.records import Comparison, check_comparison
 
@@ -194,3 +194,19 @@ def test_a_column_map_that_is_none_is_an_error(tmp_path: Path, content: bytes) -
     (tmp_path / "m.yaml").write_bytes(content)
     with pytest.raises(InputError, match=r"m\.yaml: "):
         ColumnMap.from_words([str(tmp_path / "m.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("annotations", "most"),
+    [
+        ([1], 1),
+        ([1, 0], 0.5),
+        ([1, 1, 0], 1),
+        ([0, 0.5, 0], 0),
+        ([1, 0.5, 0], 0.5),
+        ([1, 0.5], 0.5),
+        ([0.9, 0.6, 0], 1),
+    ],
+)
+def test_the_majority_is_more_than_half_of_all(annotations: list[float], most: float) -> None:
+    assert majority(annotations) == most

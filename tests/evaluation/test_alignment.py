@@ -198,7 +198,9 @@ def test_many_slices_make_each_less_sure() -> None:
     )
     assert alone is not None
     assert among is not None
-    assert among >= alone
+    # The two halves have the same p, twice as large among two; among twelve slices it is larger still, or 1.
+    assert among > alone or among == 1
+    assert 0 < alone < 1
 
 
 def test_two_labelers_on_the_same_items() -> None:
