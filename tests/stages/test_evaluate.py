@@ -195,7 +195,6 @@ def test_the_command_writes_the_report_and_prints_the_headline(
 
 
 def main_without_exit(*words: str) -> None:
-    try:
+    with pytest.raises(SystemExit) as stop:
         main(list(words))
-    except SystemExit as stop:
-        assert stop.code in (0, None)
+    assert stop.value.code in (0, None)
