@@ -37,6 +37,9 @@ class Batches:
         looks: how often a job is looked at before it ends.
         faults: of the next jobs, in order; then none.
         most: requests that a job may have before the queue is full.
+        room: requests that may wait in all jobs together before the queue is full.
+        hidden: ids of jobs that it says it does not know, as to another key.
+        hidden_results: ids of jobs whose results it does not know any more.
         lose_reply: whether the next submission is taken, and its reply cut off.
         hold_reply_s: how long the reply to a submission takes.
         answered: how often each key was answered, and so billed.
@@ -45,6 +48,9 @@ class Batches:
     def __init__(self, server: Any) -> None:
         self._server = server
         self.looks, self.most, self.lose_reply, self.hold_reply_s = 1, 10**9, False, 0.0
+        self.room = 10**9
+        self.hidden: set[str] = set()
+        self.hidden_results: set[str] = set()
         self.faults: list[str] = []
         self.jobs: list[Batch] = []
         self.answered: Counter[str] = Counter()
@@ -71,7 +77,10 @@ class Batches:
                                   "purpose": "batch", "status": "processed"})  # fmt: skip
 
     async def _content(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._files[request.match_info["id"]])
+        name = request.match_info["id"]
+        if name.rpartition("-")[0] in self.hidden_results:
+            raise _not_found(name)
+        return web.Response(body=self._files[name])
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -96,12 +105,18 @@ class Batches:
 
     def _take(self, rows: list[dict[str, Any]], metadata: Mapping[str, str] | None) -> Batch:
         fault = self.faults.pop(0) if self.faults else ""
-        batch = Batch(f"batch-{len(self.jobs)}", rows, "full" if len(rows) > self.most else fault, metadata or {})
+        waiting = sum(len(one.rows) for one in self.jobs if not self._ended(one))
+        if len(rows) > self.most or len(rows) + waiting > self.room:
+            fault = "full"
+        batch = Batch(f"batch-{len(self.jobs)}", rows, fault, metadata or {})
         self.jobs.append(batch)
         return batch
 
     def _find(self, request: web.Request) -> Batch:
-        return next(one for one in self.jobs if one.id == request.match_info["id"])
+        name = request.match_info["id"]
+        if name in self.hidden:
+            raise _not_found(name)
+        return next(one for one in self.jobs if one.id == name)
 
     def _advance(self, batch: Batch) -> None:
         batch.looks += 1
@@ -126,7 +141,7 @@ class Batches:
         return self._server.answer_to(row["body"], fault)  # type: ignore[no-any-return]
 
     def _ended(self, batch: Batch) -> bool:
-        return batch.looks > self.looks
+        return batch.fault == "full" or batch.looks > self.looks
 
     async def _look(self, request: web.Request) -> web.Response:
         batch = self._find(request)
@@ -192,6 +207,8 @@ class Batches:
 
     async def _results_messages(self, request: web.Request) -> web.Response:
         lines = []
+        if request.match_info["id"] in self.hidden_results:
+            raise _not_found(request.match_info["id"])
         for one in self._find(request).results:
             if one["body"] is not None:
                 result = {"type": "succeeded", "message": one["body"]}
@@ -203,3 +220,8 @@ class Batches:
                 result = {"type": "errored", "error": error}
             lines.append(json.dumps({"custom_id": one["key"], "result": result}) + "\n")
         return web.Response(body="".join(lines).encode())
+
+
+def _not_found(name: str) -> web.HTTPNotFound:
+    error = {"error": {"message": f"No such object: {name}"}}
+    return web.HTTPNotFound(text=json.dumps(error), content_type="application/json")

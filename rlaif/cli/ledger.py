@@ -1,11 +1,11 @@
-"""`rlaif ledger`: look at or clear a ledger of stored answers."""
+"""`rlaif ledger`: look at or clear a ledger of stored answers, and the batch jobs it waits for."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rlaif.errors import ConfigError
+from rlaif.errors import ConfigError, did_you_mean
 
 app = typer.Typer(no_args_is_help=True, help="Look at or clear a ledger of stored answers.")
 
@@ -20,10 +20,10 @@ def info(path: Annotated[Path, typer.Argument(help="A ledger.sqlite.")]) -> None
     for name, count, size, first, last in _ledger(path).info():
         days = " to ".join(datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M") for at in (first, last))
         typer.echo(f"{name}: {count:,} exchanges, {size / 1e6:.1f} MB of answers, {days}")
-    for name, remote, created, left, size in Jobs(path).waiting():
-        since = datetime.fromtimestamp(created).strftime("%Y-%m-%d %H:%M")
-        job = f"batch job {remote}" if remote else "a batch job that may not have been submitted"
-        typer.echo(f"{name}: {job} of {since}, {left:,} of {size:,} requests not collected")
+    for one in Jobs(path).waiting():
+        since = datetime.fromtimestamp(one.created).strftime("%Y-%m-%d %H:%M")
+        job = f"batch job {one.job}" if one.is_submitted else f"batch job {one.job} (may not have been submitted)"
+        typer.echo(f"{one.llm}: {job} of {since}, {one.left:,} of {one.size:,} requests not collected")
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -42,6 +42,30 @@ def purge(
         typer.confirm(f"delete {'all' if llm is None else llm} exchanges from {path}?", abort=True)
     before = time.time() - 86_400 * older_than_days if older_than_days is not None else None
     typer.echo(f"{ledger.purge(llm, before):,} exchanges deleted")
+
+
+@app.command("forget")
+def forget(
+    path: Annotated[Path, typer.Argument(help="A ledger.sqlite.")],
+    job: Annotated[
+        str, typer.Argument(help="A batch job that waits to be collected, as `rlaif ledger info` names it.")
+    ],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask; the job's requests are handed in, and paid for, again.")
+    ] = False,
+) -> None:
+    """Wait for a batch job no more: the next run hands its requests in again."""
+    from rlaif.llm.jobs import Jobs
+
+    _ledger(path)
+    jobs = Jobs(path)
+    waiting = {one.job: one for one in jobs.waiting()}
+    if job not in waiting:
+        raise ConfigError(f"{path}: no batch job {job} waits to be collected{did_you_mean(job, waiting)}")
+    if not yes:
+        left = waiting[job].left
+        typer.confirm(f"forget {job}, and pay for its {left:,} requests again when they are asked again?", abort=True)
+    typer.echo(f"{jobs.forget(job):,} requests are in no batch job any more")
 
 
 def _ledger(path: Path) -> Any:

@@ -16,7 +16,7 @@ from rlaif.errors import CapabilityError
 from rlaif.llm.base import Answer, Choose, NoAnswer, Outcome, Request, Usage
 from rlaif.llm.catalog import entry
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
-from rlaif.llm.prices import price_of
+from rlaif.llm.prices import Budget, price_of
 from rlaif.llm.remote import Limits
 from rlaif.llm.replies import start_of
 from rlaif.llm.service import Service
@@ -89,6 +89,7 @@ def open_anthropic(
     prices: Path | None = None,
     batch: bool = False,
     can: Mapping[str, Any] | None = None,
+    budget: Budget | None = None,
 ) -> AnthropicLLM:
     """Open a model of Anthropic's, or of another server.
 
@@ -100,15 +101,16 @@ def open_anthropic(
         prices: a file with prices (see `price_of`); for another server the only ones.
         batch: whether it will be asked by batch jobs, which have a price of their own.
         can: capabilities that the user knows better than the catalog.
+        budget: that it spends from, with whoever else has it; one of its own, as the limits say, if None.
 
     Raises:
-        ConfigError: there is no key, a cap on cost and no price, or no such capability.
+        ConfigError: there is no key, a cap on cost and no price, two caps, or no such capability.
     """
     base_url = base_url or os.environ.get("ANTHROPIC_BASE_URL")
     url = base_url.rstrip("/").removesuffix("/v1") if base_url else None
     able = entry("anthropic", model, can).capabilities
     price = price_of("anthropic", model, prices, listed=url is None, batch=batch)
-    return AnthropicLLM(model, able, base_url=url, key_variable=key_variable, limits=limits, price=price)
+    return AnthropicLLM(model, able, base_url=url, key_variable=key_variable, limits=limits, price=price, budget=budget)
 
 
 def _marked(content: str, shared_characters: int) -> list[dict[str, Any]]:

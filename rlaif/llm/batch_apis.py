@@ -62,7 +62,17 @@ class BatchApi(Protocol):
         ...
 
     async def find(self, client: Any, job: Job, keys: Collection[str], known: Collection[str]) -> str | None:
-        """The provider's id of a job that may have been submitted without our hearing of it; None if it was not."""
+        """The provider's id of a job that may have been submitted without our hearing of it; None if it was not.
+
+        Args:
+            client: of the SDK.
+            job: ours.
+            keys: of all its requests that are not collected.
+            known: the provider's ids of other jobs.
+
+        Raises:
+            NotYetKnownError: it can be said later.
+        """
         ...
 
     async def look(self, client: Any, remote: str) -> State:
@@ -142,8 +152,7 @@ class AnthropicBatches:
                 continue
             if batch.processing_status != "ended":
                 raise NotYetKnownError(f"batch {batch.id} may be ours; that is known when it has ended")
-            first = next(iter(await self.results(client, batch.id)), None)
-            if first is not None and first[0] in keys:
+            if any(key in keys for key, _ in await self.results(client, batch.id)):
                 return str(batch.id)
         return None
 

@@ -109,7 +109,7 @@ class Ledger:
             row = self._connection.execute(
                 "SELECT outcome FROM exchanges WHERE key = ?", (bytes.fromhex(key),)
             ).fetchone()
-        return None if row is None else _from_json(row[0])
+        return None if row is None else outcome_from(row[0])
 
     def put(self, llm: str, outcomes: Iterable[tuple[str, Outcome]], replace: bool = False) -> None:
         """Store outcomes in one transaction.
@@ -174,7 +174,12 @@ def _to_json(outcome: Outcome) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
-def _from_json(text: str) -> Outcome:
+def outcome_from(text: str) -> Outcome:
+    """An outcome as it is stored.
+
+    Args:
+        text: of the column.
+    """
     body = json.loads(text)
     usage = Usage(*body["usage"])
     if "kind" in body:

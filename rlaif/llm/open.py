@@ -8,6 +8,7 @@ from rlaif.errors import ConfigError, MissingExtraError, ModelError, did_you_mea
 from rlaif.llm.base import LLM, DType
 
 if TYPE_CHECKING:
+    from rlaif.llm.prices import Budget
     from rlaif.llm.remote import Limits
     from rlaif.llm.service import Service
 
@@ -34,6 +35,7 @@ def open_llm(
     prices: Path | None = None,
     batch: Path | None = None,
     can: Mapping[str, Any] | None = None,
+    budget: "Budget | None" = None,
 ) -> LLM:
     """Open a model by name.
 
@@ -45,11 +47,14 @@ def open_llm(
         base_url: another server of the provider's protocol.
         endpoint: `chat` or `completions`; as the catalog or the server says if None.
         key_variable: the environment variable that holds the key for `base_url`.
-        limits: how hard a service is asked.
+        limits: how hard a service is asked. With `max_cost_usd` the model has a cap of its own, over all that it is
+            asked as long as it is open: another run, or `ask_again`, spends what the first has left.
         prices: a file with prices of a service's tokens (see `price_of`).
         batch: ask by batch jobs, at half the price and within a day, and keep their ids in this ledger.
         can: what a hosted model can do, where it is known better than by the catalog (`rlaif models`), such as
             `{"top_logprobs": 20}`.
+        budget: a cap that a service shares with every other that is opened with the same one, as the models of a panel
+            do: `budget = rlaif.llm.prices.Budget(5.0)`. It takes the place of `limits.max_cost_usd`.
 
     Returns:
         The model; a local one is loaded when first asked.
@@ -57,6 +62,7 @@ def open_llm(
     Raises:
         ModelError: no such provider or model.
         ServiceError: a server does not answer.
+        ConfigError: an option is not for this model, or its value will not do.
         MissingExtraError: the provider's library is not installed.
     """
     provider, colon, model = spec.partition(":")
@@ -71,14 +77,16 @@ def open_llm(
 
         if endpoint not in (None, "chat", "completions"):
             raise ConfigError(f"endpoint is {endpoint!r}; known are chat and completions")
-        openai = open_openai(model, base_url, cast(Any, endpoint), key_variable, limits, prices, batch is not None, can)
+        openai = open_openai(
+            model, base_url, cast(Any, endpoint), key_variable, limits, prices, batch is not None, can, budget
+        )
         return _by_jobs(openai, batch) if batch else openai
     if endpoint:
         raise ConfigError(f"{spec} has one endpoint only; endpoint is for openai:")
     if provider == "anthropic":
         from rlaif.llm.anthropic import open_anthropic
 
-        anthropic = open_anthropic(model, base_url, key_variable, limits, prices, batch is not None, can)
+        anthropic = open_anthropic(model, base_url, key_variable, limits, prices, batch is not None, can, budget)
         return _by_jobs(anthropic, batch) if batch else anthropic
     if batch:
         raise ConfigError(f"{spec} has no batch API; it is for openai: and anthropic:")

@@ -23,7 +23,7 @@ from rlaif.llm.base import Answer, Capabilities, Chain, Choose, Generate, NoAnsw
 from rlaif.llm.catalog import entry
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
 from rlaif.llm.openai_server import Endpoint, Served, how_it_cuts, look, tokens_of
-from rlaif.llm.prices import price_of
+from rlaif.llm.prices import Budget, price_of
 from rlaif.llm.remote import Limits
 from rlaif.llm.replies import start_of
 from rlaif.llm.service import Service
@@ -99,6 +99,16 @@ class OpenAILLM(Service):
             self._splits[answers] = await self._finding_out[answers]
         finally:
             self._finding_out.pop(answers, None)
+
+    async def prepare_for_batch(self, client: openai.AsyncOpenAI, request: Request) -> None:
+        """Find out whether one request is enough: an answer that the tokenizer cuts takes a second one."""
+        await self._prepare(client, request)
+        if isinstance(request.want, Choose) and (splits := self._splits[request.want.answers]):
+            cut = max((answer for rests in splits.values() for answer in rests), key=len)
+            raise CapabilityError(
+                f"{self.name}: its tokenizer cuts {cut}, or it cannot be found out, which takes a second request, "
+                "and a batch job asks but once; leave --batch out, or use --method sampled"
+            )
 
     async def _find_out(self, client: openai.AsyncOpenAI, answers: tuple[str, ...]) -> Splits:
         """How the tokenizer cuts answers.
@@ -237,6 +247,7 @@ def open_openai(
     prices: Path | None = None,
     batch: bool = False,
     can: Mapping[str, Any] | None = None,
+    budget: Budget | None = None,
 ) -> OpenAILLM:
     """Open a model of OpenAI's, or of another server.
 
@@ -249,16 +260,17 @@ def open_openai(
         prices: a file with prices (see `price_of`); for another server the only ones.
         batch: whether it will be asked by batch jobs, which have a price of their own.
         can: capabilities that the user knows better than the catalog.
+        budget: that it spends from, with whoever else has it; one of its own, as the limits say, if None.
 
     Raises:
-        ConfigError: there is no key, a cap on cost and no price, or no such capability.
+        ConfigError: there is no key, a cap on cost and no price, two caps, or no such capability.
         ServiceError: no server answers at `base_url`.
         ModelError: it does not serve the model.
     """
     url = (base_url or os.environ.get("OPENAI_BASE_URL") or OpenAILLM.official).rstrip("/")
     known, is_official = entry("openai", model, can), url == OpenAILLM.official
     able, room = known.capabilities, _ROOM_TO_THINK if known.thinks else 0
-    about: dict[str, Any] = {"base_url": url, "key_variable": key_variable, "limits": limits}
+    about: dict[str, Any] = {"base_url": url, "key_variable": key_variable, "limits": limits, "budget": budget}
     about["price"] = price_of("openai", model, prices, listed=is_official, batch=batch)
     if is_official:
         served = Served(endpoint=endpoint or known.endpoint)

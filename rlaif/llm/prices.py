@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -117,18 +118,41 @@ def _listed(provider: str, model: str, batch: bool) -> Price | None:
 
 
 class Budget:
-    """Counts what is spent, and lets no try begin that could pass the cap."""
+    """Counts what is spent, and lets no try begin that could pass the cap.
+
+    Whoever is given the same budget keeps one cap together: models, runs one after the other, and event loops in
+    several threads.
+    """
 
     def __init__(self, cap_usd: float | None) -> None:
-        """Start at nothing; without a cap everything begins."""
+        """Start at nothing; without a cap everything begins.
+
+        Args:
+            cap_usd: the most that may be spent.
+
+        Raises:
+            ConfigError: it is not above 0.
+        """
+        if cap_usd is not None and not cap_usd > 0:
+            raise ConfigError(f"the cap on cost is {cap_usd} dollars, with which nothing begins; it must be above 0")
         self.cap_usd, self.spent_usd, self._reserved_usd = cap_usd, 0.0, 0.0
-        self._settled = asyncio.Condition()
         self._under_way = 0
+        self._lock = threading.Lock()
+        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def room_usd(self) -> float:
         """What is neither spent nor held back; infinite without a cap."""
         return math.inf if self.cap_usd is None else self.cap_usd - self.spent_usd - self._reserved_usd
+
+    def spend(self, usd: float) -> None:
+        """Count what was spent without having been held back.
+
+        Args:
+            usd: how much.
+        """
+        with self._lock:
+            self.spent_usd += usd
 
     @asynccontextmanager
     async def reserved(self, most_usd: float) -> AsyncIterator[list[float]]:
@@ -143,22 +167,42 @@ class Budget:
         Raises:
             BudgetError: nothing is under way any more, and it does not fit under the cap.
         """
-        async with self._settled:
-            while most_usd > self.room_usd:
-                if not self._under_way:
-                    raise BudgetError(
-                        f"the cap of ${self.cap_usd:.2f} is reached (${self.spent_usd:.4f} spent or possibly billed); "
-                        "every answer is kept, raise --max-cost-usd and run again to go on"
-                    )
-                await self._settled.wait()
-            self._reserved_usd += most_usd
-            self._under_way += 1
+        while (settled := self._take(most_usd)) is not None:
+            try:
+                await settled
+            finally:
+                with self._lock:
+                    if settled in self._waiting:
+                        self._waiting.remove(settled)
         cost: list[float] = []
         try:
             yield cost
         finally:
-            self._reserved_usd -= most_usd
-            self._under_way -= 1
-            self.spent_usd += sum(cost) if cost else most_usd
-            async with self._settled:
-                self._settled.notify_all()
+            with self._lock:
+                self._reserved_usd -= most_usd
+                self._under_way -= 1
+                self.spent_usd += sum(cost) if cost else most_usd
+                for waiting in self._waiting:
+                    # Its loop may be that of another thread.
+                    waiting.get_loop().call_soon_threadsafe(_wake, waiting)
+
+    def _take(self, most_usd: float) -> "asyncio.Future[None] | None":
+        """Hold an amount back; where it does not fit, return what ends when something was settled."""
+        with self._lock:
+            if most_usd <= self.room_usd:
+                self._reserved_usd += most_usd
+                self._under_way += 1
+                return None
+            if not self._under_way:
+                raise BudgetError(
+                    f"the cap of ${self.cap_usd:.2f} is reached (${self.spent_usd:.4f} spent or possibly billed); "
+                    "every answer is kept, raise --max-cost-usd and run again to go on"
+                )
+            settled = asyncio.get_running_loop().create_future()
+            self._waiting.append(settled)
+            return settled
+
+
+def _wake(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)

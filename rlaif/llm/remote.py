@@ -27,7 +27,8 @@ class Limits(Config):
         timeout_s: after which a request is given up and tried again.
         retries: how often a request is tried again; tries during an outage do not count.
         outage_patience_s: how long a server that is gone is waited for.
-        max_cost_usd: what the runner may spend at most, what may have been billed without an answer included.
+        max_cost_usd: what a model may spend at most as long as it is open, in all its runs together, what may have
+            been billed without an answer included. Models keep one cap together by a `Budget` (see `open_llm`).
     """
 
     concurrency: Annotated[int, Field(ge=1)] = 64
@@ -42,7 +43,14 @@ class Limits(Config):
 class Persistent:
     """Sends requests until they are answered, within limits."""
 
-    def __init__(self, send: Send, limits: Limits, price: Price | None = None, room_to_think: int = 0) -> None:
+    def __init__(
+        self,
+        send: Send,
+        limits: Limits,
+        price: Price | None = None,
+        room_to_think: int = 0,
+        budget: Budget | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -50,11 +58,12 @@ class Persistent:
             limits: how hard.
             price: of a token; without it no cost is known.
             room_to_think: tokens that may be written, and paid for, beside an answer.
+            budget: that it spends from; one of its own, as the limits say, if None.
         """
         self._send, self._limits = send, limits
         self._price, self._room_to_think = price or Price(0.0, 0.0, 0.0), room_to_think
         self._is_priced = price is not None
-        self.budget = Budget(limits.max_cost_usd)
+        self.budget = budget or Budget(limits.max_cost_usd)
         self.gate = Gate(
             limits.concurrency, limits.outage_patience_s, limits.requests_per_minute, limits.tokens_per_minute
         )

@@ -18,7 +18,7 @@ import httpx2
 from rlaif.errors import ConfigError, ServiceError
 from rlaif.llm.base import Capabilities, NoAnswer, Outcome, Request
 from rlaif.llm.gate import POSSIBLY_BILLED, Fault
-from rlaif.llm.prices import Price
+from rlaif.llm.prices import Budget, Price
 from rlaif.llm.remote import Limits, Persistent
 from rlaif.llm.replies import fault_of, retry_after_s
 from rlaif.llm.stream import each
@@ -47,6 +47,7 @@ class Service(ABC):
         identity: Mapping[str, Any] | None = None,
         price: Price | None = None,
         room_to_think: int = 0,
+        budget: Budget | None = None,
     ) -> None:
         """Prepare; nothing is asked yet.
 
@@ -59,12 +60,20 @@ class Service(ABC):
             identity: what else can change its answers.
             price: of its tokens; None where nobody knows it.
             room_to_think: tokens that a reasoning model may use before its answer.
+            budget: that it spends from, with whoever else has it; one of its own, as the limits say, if None.
 
         Raises:
-            ConfigError: there is no key, or a cap on cost and no price.
+            ConfigError: there is no key, a cap on cost and no price, or two caps.
         """
         self.name, self.capabilities = f"{self.provider}:{model}", capabilities
-        self.limits = limits or Limits()
+        limits = limits or Limits()
+        self.budget = budget or Budget(limits.max_cost_usd)
+        if limits.max_cost_usd not in (None, self.budget.cap_usd):
+            raise ConfigError(
+                f"{self.name} has two caps: limits.max_cost_usd is {limits.max_cost_usd}, that of the budget "
+                f"{self.budget.cap_usd}; leave max_cost_usd to the budget"
+            )
+        self.limits = limits.model_copy(update={"max_cost_usd": self.budget.cap_usd})
         self.in_flight = self.limits.concurrency
         self.price, self.room_to_think = price, room_to_think
         if self.limits.max_cost_usd is not None and price is None:
@@ -102,7 +111,7 @@ class Service(ABC):
             async def send(request: Request) -> Outcome:
                 return await self._send(client, request)
 
-            self._persistent = Persistent(send, self.limits, self.price, self.room_to_think)
+            self._persistent = Persistent(send, self.limits, self.price, self.room_to_think, self.budget)
             async for keyed in each(requests, self._persistent.answer):
                 yield keyed
 
@@ -134,6 +143,18 @@ class Service(ABC):
         Raises:
             Fault: it says nothing.
         """
+
+    async def prepare_for_batch(self, client: Any, request: Request) -> None:
+        """Find out what a request needs that is sent once and without a second one, as in a batch job.
+
+        Args:
+            client: of `connect`.
+            request: what will be asked.
+
+        Raises:
+            CapabilityError: it takes more than one request.
+        """
+        await self._prepare(client, request)
 
     async def _prepare(self, client: Any, request: Request) -> None:  # noqa: B027  (most need nothing)
         """Find out what the request needs."""

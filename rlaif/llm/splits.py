@@ -57,5 +57,7 @@ def joined(first: Answer, second: Answer, answers: tuple[str, ...], start: str, 
     left = max(0.0, 1.0 - math.fsum(shares))
     for text, share in [(start, left), *zip(rests, shares, strict=True)]:
         if share > 0:
-            top[text] = begun_logprob + math.log(share)
+            # A tokenizer may know it as a whole too, and then it is shown by itself already.
+            shown_whole = math.exp(top[text]) if text in top else 0.0
+            top[text] = math.log(shown_whole + math.exp(begun_logprob) * share)
     return replace(first, usage=usage, top=tuple(top.items()))

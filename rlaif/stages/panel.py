@@ -22,7 +22,7 @@ from rlaif.io import read_rows, replacing, write_lines
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.records import Failure, Preference
 from rlaif.stages.judge import Summary, judge_file
-from rlaif.statistics import wilson
+from rlaif.statistics.intervals import wilson
 
 _MEANS = ("preference", "preference_12", "preference_21", "unread_mass_12", "unread_mass_21")
 _SUMS = ("input_tokens", "cached_tokens", "output_tokens", "cost_usd", "draws")

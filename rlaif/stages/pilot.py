@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from rlaif.columns import ColumnMap
 from rlaif.conventions import Format, read_comparisons
-from rlaif.evaluation.agreement import Share, agreement, share
+from rlaif.evaluation.agreement import agreement
 from rlaif.io import read_rows
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.stages.judge import Summary
 from rlaif.stages.panel import label_each
 from rlaif.stages.quote import Interval, usable
+from rlaif.statistics.intervals import Estimate, share
 
 
 class Trial(NamedTuple):
@@ -24,7 +25,7 @@ class Trial(NamedTuple):
         labels: how many items it labeled.
         failures: how many it did not.
         with_people: of how many it prefers what people prefer, where they are not undecided; None without labels.
-        same_position: of how many it prefers the same position in both orders.
+        same_position: of how many it prefers the same position in both orders; .5 prefers none.
         cost_usd: of the sample's labels; None where nobody knows, or nobody is paid.
         rest_usd: of the rest, lowest and highest; two standard errors of the sample's mean.
     """
@@ -32,8 +33,8 @@ class Trial(NamedTuple):
     llm: str
     labels: int
     failures: int
-    with_people: Share | None
-    same_position: Share | None
+    with_people: Estimate | None
+    same_position: Estimate | None
     cost_usd: float | None
     rest_usd: Interval | None
 
@@ -89,7 +90,7 @@ def _trial(llm: str, summary: Summary, rest: int) -> Trial:
     ]
     found = agreement(people)
     both = [row for row in rows if "preference_12" in row and "preference_21" in row]
-    same = sum((row["preference_12"] > 0.5) != (row["preference_21"] > 0.5) for row in both)
+    same = sum((row["preference_12"] - 0.5) * (row["preference_21"] - 0.5) < 0 for row in both)
     costs = [row["cost_usd"] for row in rows if "cost_usd" in row]
     return Trial(
         llm,

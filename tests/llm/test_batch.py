@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,13 @@ from hostile import HostileServer
 import rlaif.llm.batch as batch_module
 from rlaif.errors import BudgetError, CapabilityError, ConfigError, ServiceError
 from rlaif.labeling.preference import PreferenceLabeler
-from rlaif.llm.base import Choose, NoAnswer, Request
-from rlaif.llm.batch_apis import AnthropicBatches, Line, NotYetKnownError
+from rlaif.labeling.score import Scorer
+from rlaif.llm.base import Answer, Choose, NoAnswer, Outcome, Request, Usage
+from rlaif.llm.batch_apis import AnthropicBatches, Line, NotYetKnownError, OpenAIBatches
+from rlaif.llm.batch_calls import Progress
+from rlaif.llm.batch_run import BatchRun
 from rlaif.llm.jobs import Job, Jobs
+from rlaif.llm.ledger import Ledger
 from rlaif.llm.open import open_llm
 from rlaif.llm.remote import Limits
 from rlaif.records import Turn
@@ -62,7 +68,13 @@ def prices(tmp_path: Path) -> Path:
 
 
 def label(
-    provider: str, server: HostileServer, data: Path, name: str = "run", batch: bool = True, **about: Any
+    provider: str,
+    server: HostileServer,
+    data: Path,
+    name: str = "run",
+    batch: bool = True,
+    limit: int | None = None,
+    **about: Any,
 ) -> Summary:
     folder = data.parent
     ledger = folder / "ledger.sqlite"
@@ -70,7 +82,7 @@ def label(
     llm = open_llm(SPECS[provider], base_url=url, batch=ledger if batch else None, **about)
     settings: dict[str, Any] = {} if provider == "openai" else {"method": "sampled", "draws": 2}
     labeler = PreferenceLabeler("helpfulness", llm, **settings)
-    return judge_file(labeler, data, folder / name, ledger=ledger, progress=False)
+    return judge_file(labeler, data, folder / name, ledger=ledger, progress=False, limit=limit)
 
 
 def requests(provider: str) -> int:
@@ -146,6 +158,101 @@ def test_too_many_waiting_tokens_halve_the_job(server: HostileServer, data: Path
     assert [len(job.rows) for job in server.batches.jobs if job.fault != "full"] == [12] * 4
 
 
+def test_a_full_queue_of_our_own_jobs_is_waited_for(
+    server: HostileServer, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two pieces of 16 do not fit together into a queue of 20.
+    monkeypatch.setattr(batch_module, "PIECE", 16)
+    server.batches.room, server.batches.looks = 20, 12
+    assert label("openai", server, data, limits=Limits(outage_patience_s=0.3)).count == N
+    assert [len(job.rows) for job in server.batches.jobs if job.fault != "full"] == [16] * 3
+    # Two found no room beside the first, and one beside the second: nobody asked again before a job had ended.
+    assert [len(job.rows) for job in server.batches.jobs if job.fault == "full"] == [16] * 3
+    assert set(server.batches.answered.values()) == {1}
+
+
+def test_a_queue_that_others_have_filled_is_waited_for_and_said(
+    server: HostileServer, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.batches.room = 0
+    timer = threading.Timer(2.5, lambda: setattr(server.batches, "room", 10**9))
+    timer.start()
+    ledger = data.parent / "ledger.sqlite"
+    llm = open_llm("openai:judge", base_url=server.url, batch=ledger)
+    judge_file(PreferenceLabeler("helpfulness", llm), data, data.parent / "run", ledger=ledger, limit=1)
+    timer.join()
+    assert [len(job.rows) for job in server.batches.jobs if job.fault != "full"] == [1, 1]
+    assert "the provider's queue is full, 1 request waits" in capfd.readouterr().err
+
+
+def test_a_queue_that_others_have_filled_for_too_long_ends_the_run(server: HostileServer, data: Path) -> None:
+    server.batches.room = 0
+    with pytest.raises(
+        ServiceError, match=r"queue has been full for 0 s, though no job of this run is in it \(token_li"
+    ):
+        label("openai", server, data, limits=Limits(outage_patience_s=0.3))
+    assert handed_in(data) == 0
+    server.batches.room = 10**9
+    assert label("openai", server, data).count == N
+
+
+def test_a_job_that_fails_leaves_nobody_waiting_for_what_others_handed_in(server: HostileServer, data: Path) -> None:
+    llm: Any = open_llm("openai:judge", base_url=server.url, batch=data.parent / "ledger.sqlite")
+    asked = {f"{n:02x}" * 32: Request((Turn(role="user", content=f"{n}"),), Choose(("1", "2"))) for n in range(6)}
+    theirs, stored = list(asked)[:2], list(asked)[2]
+    arrived: list[tuple[str, Outcome]] = []
+
+    class Raced(Jobs):
+        """Another process hands in two of the requests just before we do, and stores a third one's answer."""
+
+        other: Jobs | None = None
+
+        def open(self, llm: str, keys: Any) -> tuple[Job, set[str]]:
+            if self.other is None:
+                self.other = Jobs(self.path)
+                job, mine = self.other.open(llm, theirs)
+                assert mine == set(theirs)
+                self.other.submitted(job, "batch-0")
+                ledger = Ledger(self.path)
+                ledger.put("openai:judge", [(stored, Answer("theirs", Usage(7)))])
+                ledger.close()
+            return super().open(llm, keys)
+
+    async def run() -> None:
+        api, jobs = OpenAIBatches(), Raced(data.parent / "ledger.sqlite")
+        async with llm._service.connect() as client:
+            lines = [Line(key, *llm._service.render(asked[key])) for key in theirs]
+            assert await api.submit(client, Job("theirs", None, time.time(), 0, 2), lines) == "batch-0"
+            server.batches.faults = ["full"]
+            seen = BatchRun(llm._service, api, client, jobs, 0.05, Progress(), arrived.append)
+            async with asyncio.timeout(20):
+                await seen.finish(dict(asked))
+        jobs.close()
+        assert jobs.other is not None
+        jobs.other.close()
+
+    asyncio.run(run())
+    assert sorted(key for key, _ in arrived) == sorted(asked)
+    assert dict(arrived)[stored] == Answer("theirs", Usage(7))
+    assert server.batches.answered == dict.fromkeys(asked.keys() - {stored}, 1)
+
+
+def test_a_score_that_the_tokenizer_cuts_is_no_batch_job(data: Path) -> None:
+    data.write_text(json.dumps({"id": "1", "query": "Q", "response": "a"}) + "\n")
+    ledger = data.parent / "ledger.sqlite"
+    with HostileServer(cuts=True) as cutting:
+        for endpoint in ("chat", "completions"):
+            llm = open_llm("openai:judge", base_url=cutting.url, endpoint=endpoint, batch=ledger)
+            with pytest.raises(CapabilityError, match=r"openai:judge: its tokenizer cuts 10, .*use --method sampled"):
+                judge_file(Scorer("helpfulness", llm), data, data.parent / endpoint, ledger=ledger, progress=False)
+        assert not cutting.batches.jobs
+    assert handed_in(data) == 0
+    with HostileServer() as whole:
+        llm = open_llm("openai:judge", base_url=whole.url, endpoint="completions", batch=ledger)
+        judge_file(Scorer("helpfulness", llm), data, data.parent / "whole", ledger=ledger, progress=False)
+        assert len(whole.batches.jobs) == 1
+
+
 def test_a_job_that_fails_as_a_whole_ends_the_run_and_holds_nothing_back(server: HostileServer, data: Path) -> None:
     server.batches.faults = ["invalid"]
     with pytest.raises(ServiceError, match="openai:judge: a batch job failed: invalid_json_line: no"):
@@ -198,6 +305,27 @@ def test_a_submission_that_is_killed_is_found_again(provider: str, server: Hosti
     assert set(server.batches.answered.values()) == {1}
 
 
+@pytest.mark.parametrize("now", ["fewer rows", "smaller pieces"])
+def test_a_killed_submission_is_found_by_those_who_ask_for_a_part_of_it(
+    server: HostileServer, data: Path, monkeypatch: pytest.MonkeyPatch, now: str
+) -> None:
+    # Anthropic's jobs carry no name of ours: only their keys say whose they are.
+    server.batches.hold_reply_s, server.batches.looks = 60.0, 10**9
+    process = start("anthropic", server, data)
+    wait_for(lambda: bool(server.batches.jobs), process)
+    process.kill()
+    process.wait()
+    # Pieces look for the job at the same time, again and again until it has ended.
+    server.batches.hold_reply_s, server.batches.looks = 0.0, 30
+    if now == "smaller pieces":
+        monkeypatch.setattr(batch_module, "PIECE", 40)
+    found = label("anthropic", server, data, limit=5 if now == "fewer rows" else None)
+    assert found.count == (5 if now == "fewer rows" else N)
+    assert label("anthropic", server, data).count == N
+    assert [len(job.rows) for job in server.batches.jobs] == [requests("anthropic")]
+    assert set(server.batches.answered.values()) == {1}
+
+
 def test_a_submission_that_was_killed_before_it_was_sent_is_sent_now(
     provider: str, server: HostileServer, data: Path
 ) -> None:
@@ -211,20 +339,68 @@ def test_a_submission_that_was_killed_before_it_was_sent_is_sent_now(
 
 
 def test_a_job_that_another_process_is_handing_in_is_waited_for(server: HostileServer, data: Path) -> None:
-    keys = keys_of("openai", server)
-    jobs = Jobs(data.parent / "ledger.sqlite")
-    job, _ = jobs.open("openai:judge", keys)
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1.5)"]) as other:
-        # Who has ended is gone only when somebody asked how.
-        threading.Thread(target=other.wait).start()
-        with sqlite3.connect(jobs.path) as connection:
-            connection.execute("UPDATE jobs SET process = ? WHERE id = ?", (other.pid, job.id))
-        assert jobs.get(job.id).is_being_submitted
+    with handing_in(server, data, 1.5) as other:
         assert label("openai", server, data).count == N
         # Only when it had ended was it looked for at the provider, and handed in here.
         assert other.poll() is not None
-    jobs.close()
     assert len(server.batches.jobs) == 1
+    assert not list(data.parent.glob("*.lock"))
+
+
+def test_a_job_that_another_process_hands_in_for_ever_is_waited_for_as_long_as_the_patience(
+    server: HostileServer, data: Path
+) -> None:
+    with handing_in(server, data, 60.0) as other:
+        with pytest.raises(
+            ServiceError, match=rf"process {other.pid} has been handing in a batch job .*run this command"
+        ):
+            label("openai", server, data, limits=Limits(outage_patience_s=0.3))
+        other.kill()
+        other.wait()
+    assert label("openai", server, data).count == N
+
+
+def test_a_process_that_has_the_number_of_a_killed_one_is_not_waited_for(server: HostileServer, data: Path) -> None:
+    with handing_in(server, data, 60.0) as other:
+        other.kill()
+        other.wait()
+    with sqlite3.connect(data.parent / "ledger.sqlite") as connection:
+        connection.execute("UPDATE jobs SET process = ?", (os.getppid(),))
+    assert start("openai", server, data).wait(30) == 0
+    assert len(server.batches.jobs) == 1
+
+
+@pytest.mark.parametrize("which", ["look", "results"])
+def test_a_job_that_the_provider_does_not_know_is_never_handed_in_again_unasked(
+    provider: str, server: HostileServer, data: Path, which: str
+) -> None:
+    server.batches.looks = 10**9
+    process = start(provider, server, data)
+    wait_for(lambda: bool(server.batches.jobs) and server.batches.jobs[0].looks > 1, process)
+    process.kill()
+    process.wait()
+    server.batches.looks = 0
+    ledger = str(data.parent / "ledger.sqlite")
+    # To another key the job is not there.
+    (server.batches.hidden if which == "look" else server.batches.hidden_results).add("batch-0")
+    for _ in range(2):
+        with pytest.raises(
+            ServiceError, match=f"knows no batch job batch-0 .*another key.* rlaif ledger forget {ledger} "
+        ):
+            label(provider, server, data)
+    assert len(server.batches.jobs) == 1
+    assert handed_in(data) == requests(provider)
+    words = [sys.executable, "-m", "rlaif", "ledger", "forget", ledger]
+    wrong = subprocess.run([*words, "batch-1"], capture_output=True, text=True)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "no batch job batch-1 waits to be collected; did you mean batch-0?" in wrong.stderr
+    kept = subprocess.run([*words, "batch-0"], input="n\n", capture_output=True, text=True)
+    assert kept.returncode == 1
+    assert handed_in(data) == requests(provider)
+    done = subprocess.run([*words, "batch-0", "--yes"], capture_output=True, text=True)
+    assert done.stdout == f"{requests(provider)} requests are in no batch job any more\n"
+    assert label(provider, server, data).count == N
+    assert len(server.batches.jobs) == 2
 
 
 def test_anothers_job_is_not_waited_for(server: HostileServer) -> None:
@@ -258,6 +434,63 @@ def test_two_processes_do_not_hand_in_the_same_requests(server: HostileServer, d
     assert summary.count == N
     assert first.wait(30) == 0
     assert len(server.batches.jobs) == 1
+
+
+def test_two_processes_that_wait_for_one_job_hand_its_rest_in_once(server: HostileServer, data: Path) -> None:
+    server.batches.looks, server.batches.faults = 10**9, ["expire"]
+    first = start("openai", server, data)
+    wait_for(lambda: bool(server.batches.jobs) and server.batches.jobs[0].looks > 1, first)
+    done: list[Summary] = []
+
+    def later() -> None:
+        llm = open_llm("openai:judge", base_url=server.url, batch=data.parent / "ledger.sqlite")
+        # It looks ten times less often, and comes when the other has released the rest, or has handed it in.
+        llm._poll_s = 0.5  # type: ignore[attr-defined]
+        labeler = PreferenceLabeler("helpfulness", llm)
+        ledger = data.parent / "ledger.sqlite"
+        done.append(judge_file(labeler, data, data.parent / "second", ledger=ledger, progress=False))
+
+    second = threading.Thread(target=later)
+    second.start()
+    looks = server.batches.jobs[0].looks
+    time.sleep(2)
+    assert server.batches.jobs[0].looks > looks
+    # The first job ends at once, and the next one only when both have seen that.
+    server.batches.looks = 20
+    second.join(60)
+    assert first.wait(60) == 0
+    assert done[0].count == N
+    assert [len(job.rows) for job in server.batches.jobs] == [requests("openai"), requests("openai") // 2]
+    assert set(server.batches.answered.values()) == {1}
+
+
+def test_a_request_is_released_from_its_own_job_only(data: Path) -> None:
+    ours, theirs = Jobs(data.parent / "ledger.sqlite"), Jobs(data.parent / "ledger.sqlite")
+    first, _ = ours.open("openai:judge", ["aa", "bb"])
+    theirs.release(first.id, ["aa"])
+    second, mine = theirs.open("openai:judge", ["aa"])
+    assert mine == {"aa"}
+    ours.release(first.id, ["aa", "bb"])
+    assert ours.holding(["aa", "bb"]) == {second.id: ["aa"]}
+    # What was found at the provider is not given up by whoever did not find it.
+    theirs.submitted(second, "batch-0")
+    assert not ours.abandon(second.id)
+    assert ours.keys_in(second.id) == {"aa"}
+    ours.close()
+    theirs.close()
+
+
+def test_what_another_process_stored_meanwhile_is_in_no_job_and_what_is_asked_again_is(data: Path) -> None:
+    path = data.parent / "ledger.sqlite"
+    ledger, refused = Ledger(path), NoAnswer("refused", "no")
+    ledger.put("openai:judge", [("aa", refused)])
+    jobs = Jobs(path)
+    ledger.put("openai:judge", [("bb", Answer("v", Usage(1)))])
+    assert jobs.answered(["aa", "bb", "cc"]) == [("bb", Answer("v", Usage(1)))]
+    _, mine = jobs.open("openai:judge", ["aa", "bb", "cc"])
+    assert mine == {"aa", "cc"}
+    jobs.close()
+    ledger.close()
 
 
 def test_what_another_process_handed_in_meanwhile_is_in_no_job_of_ours(server: HostileServer, data: Path) -> None:
@@ -332,6 +565,27 @@ labeler = PreferenceLabeler("helpfulness", llm, {settings})
 judge_file(labeler, {str(data)!r}, Path({str(data.parent / "run")!r}), progress=False)
 """
     return subprocess.Popen([sys.executable, "-c", code], stderr=sys.stderr)
+
+
+@contextmanager
+def handing_in(server: HostileServer, data: Path, seconds: float) -> Iterator["subprocess.Popen[str]"]:
+    """A process that has written a job of the first row down, and is busy handing it in."""
+    code = f"""
+import time
+from pathlib import Path
+from rlaif.llm.jobs import Jobs
+jobs = Jobs(Path({str(data.parent / "ledger.sqlite")!r}))
+jobs.open("openai:judge", {keys_of("openai", server)!r})
+print("at it", flush=True)
+time.sleep({seconds})
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at it\n"
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(happened: Any, process: "subprocess.Popen[bytes]", seconds: float = 30.0) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,73 @@ def test_a_try_that_does_not_fit_waits_for_those_under_way() -> None:
         return order
 
     assert asyncio.run(run()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("cap", [0, -1.0, float("nan")])
+def test_a_cap_with_which_nothing_begins_is_an_error(cap: float) -> None:
+    with pytest.raises(ConfigError, match=r"with which nothing begins; it must be above 0"):
+        Budget(cap)
+
+
+def test_a_budget_outlives_event_loops_and_is_shared_by_threads() -> None:
+    budget, peak = Budget(1.0), 0.0
+
+    async def one() -> None:
+        nonlocal peak
+        async with budget.reserved(0.3) as cost:
+            peak = max(peak, 1.0 - budget.room_usd)
+            await asyncio.sleep(0.001)
+            cost.append(0.001)
+
+    async def many() -> None:
+        # More than fit at once: some wait, in each loop.
+        await asyncio.gather(*(one() for _ in range(50)))
+
+    asyncio.run(many())
+    asyncio.run(many())
+    threads = [threading.Thread(target=asyncio.run, args=(many(),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert budget.spent_usd == pytest.approx(5 * 50 * 0.001)
+    assert 0.9 < peak <= 1.0
+
+
+def test_who_waits_for_room_and_is_cancelled_takes_none() -> None:
+    async def run() -> float:
+        budget = Budget(1.0)
+        async with budget.reserved(0.9) as cost:
+            waiting = asyncio.create_task(anext(aiter(_held(budget))))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            cost.append(0.1)
+        return budget.room_usd
+
+    async def _held(budget: Budget) -> AsyncIterator[None]:
+        async with budget.reserved(0.9):
+            yield
+
+    assert asyncio.run(run()) == pytest.approx(0.9)
+
+
+def test_a_cap_is_that_of_the_model_or_of_the_budget_it_shares(prices: Path) -> None:
+    with HostileServer() as server:
+
+        def opened(**about: Any) -> Any:
+            return open_llm("openai:judge", base_url=server.url, prices=prices, **about)
+
+        one, other = opened(limits=Limits(max_cost_usd=1)), opened(limits=Limits(max_cost_usd=1))
+        assert one.budget is not other.budget
+        budget = Budget(2)
+        one, other = opened(budget=budget), opened(budget=budget, limits=Limits(max_cost_usd=2))
+        assert one.budget is other.budget is budget
+        # What a run writes down is the cap that was kept.
+        assert one.limits.max_cost_usd == 2
+        with pytest.raises(ConfigError, match=r"two caps: limits.max_cost_usd is 1.0, that of the budget 2; leave"):
+            opened(budget=budget, limits=Limits(max_cost_usd=1))
 
 
 def test_a_cap_is_never_passed_and_a_higher_one_goes_on(

@@ -35,6 +35,12 @@ def test_likeliest_pieces_are_multiplied() -> None:
     found = read_top(joined(first, second, TEN, "1", {"10": "0"}).top, TEN)
     assert found.probabilities == pytest.approx((0.45, 0.3, *[0] * 7, 0.15))
     assert found.unread_mass == pytest.approx(0.1)
+    # A "10" that is shown whole as well is the one token and the two: .6 + .1 * .01; "1" is what is left of .1.
+    first = Answer("v", Usage(), top=(("10", math.log(0.6)), ("1", math.log(0.1)), ("9", math.log(0.3))))
+    rarely = Answer("v", Usage(), top=(("\n", math.log(0.99)), ("0", math.log(0.01))))
+    found = read_top(joined(first, rarely, TEN, "1", {"10": "0"}).top, TEN)
+    assert found.probabilities == pytest.approx((0.099, *[0] * 7, 0.3, 0.601))
+    assert found.unread_mass == pytest.approx(0)
     # A first piece that is not among the likeliest changes nothing.
     first = Answer("v", Usage(), top=(("2", math.log(0.9)),))
     assert joined(first, second, TEN, "1", {"10": "0"}).top == first.top

@@ -12,10 +12,12 @@ import pytest
 from doubles import shown_first
 from hostile import HostileServer
 
-from rlaif.errors import ConfigError, RunFolderError
+from rlaif.errors import BudgetError, ConfigError, RunFolderError
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.llm.base import Choose, NoAnswer, Request
 from rlaif.llm.open import open_llm
+from rlaif.llm.prices import Budget
+from rlaif.llm.remote import Limits
 from rlaif.llm.scripted import ScriptedLLM
 from rlaif.stages.judge import judge_file
 from rlaif.stages.panel import label_by_panel
@@ -130,6 +132,84 @@ def test_a_label_that_never_moves_and_one_that_is_a_coin(tmp_path: Path) -> None
     assert found.difference == pytest.approx(0.375, abs=0.08)
     with pytest.raises(ConfigError, match="repeat is 1; an item is asked at least twice"):
         ask_again(coin, out, times=1)
+
+
+MODELS = "abc"
+
+
+def billed(server: HostileServer) -> float:
+    return 2e-6 * server.input_tokens + 8e-6 * server.output_tokens
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> Path:
+    path = tmp_path / "prices.yaml"
+    path.write_text("".join(f"openai:{name}: {{input: 2, output: 8}}\n" for name in MODELS))
+    return path
+
+
+@pytest.fixture
+def cost_of_one(tmp_path: Path, prices: Path) -> float:
+    """What one of the models costs, on 40 items."""
+    data = write(tmp_path / "data.jsonl", 40)
+    with HostileServer(models=MODELS) as server:
+        llm = open_llm("openai:a", base_url=server.url, prices=prices)
+        judge_file(PreferenceLabeler("helpfulness", llm), data, tmp_path / "one" / "run", progress=False)
+        return billed(server)
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [("label", ["--llm", "openai:b", "--llm", "openai:c"]), ("label", ["--repeat", "3"]),
+     ("pilot", ["--llm", "openai:b", "--llm", "openai:c", "--n", "40"])],
+    ids=["panel", "repeat", "pilot"],
+)  # fmt: skip
+def test_a_cap_is_that_of_the_whole_command(
+    tmp_path: Path, prices: Path, cost_of_one: float, command: str, more: list[str]
+) -> None:
+    cap = 1.15 * cost_of_one
+    with HostileServer(models=MODELS) as server:
+        words = [command, "data.jsonl", "--task", "helpfulness", "--llm", "openai:a", "--base-url", server.url]
+        words += ["--prices", str(prices), "--max-cost-usd", str(cap), "--out", "capped/run", *more]
+        done = subprocess.run(
+            [sys.executable, "-m", "rlaif", *words], capture_output=True, text=True, env=os.environ, cwd=tmp_path
+        )
+        assert done.returncode == 2, done.stderr
+        assert "error: the cap of $" in done.stderr
+        assert cost_of_one <= billed(server) <= cap
+
+
+def test_a_budget_is_that_of_all_who_are_given_it(tmp_path: Path, prices: Path, cost_of_one: float) -> None:
+    data, budget = tmp_path / "data.jsonl", Budget(1.15 * cost_of_one)
+    with HostileServer(models=MODELS) as server:
+        llms = [open_llm(f"openai:{name}", base_url=server.url, prices=prices, budget=budget) for name in MODELS]
+        panel = [PreferenceLabeler("helpfulness", llm) for llm in llms]
+        with pytest.raises(BudgetError, match=r"the cap of \$"):
+            label_by_panel(panel, data, tmp_path / "capped" / "panel", progress=False)
+        assert cost_of_one <= billed(server) <= 1.15 * cost_of_one
+        assert budget.spent_usd == pytest.approx(billed(server))
+
+
+def test_a_models_own_cap_holds_for_all_its_runs(tmp_path: Path, prices: Path, cost_of_one: float) -> None:
+    data, out = tmp_path / "data.jsonl", tmp_path / "capped" / "run"
+    with HostileServer(models=MODELS) as server:
+        limits = Limits(max_cost_usd=1.15 * cost_of_one)
+        llm = open_llm("openai:a", base_url=server.url, prices=prices, limits=limits)
+        labeler = PreferenceLabeler("helpfulness", llm)
+        judge_file(labeler, data, out, progress=False)
+        with pytest.raises(BudgetError, match=r"the cap of \$"):
+            ask_again(labeler, out, times=3, progress=False)
+        assert cost_of_one <= billed(server) <= 1.15 * cost_of_one
+
+
+def test_a_tie_in_one_order_is_not_the_same_position(tmp_path: Path) -> None:
+    data = write(tmp_path / "data.jsonl", 10)
+    # P(good) is .5 where it is shown first, and .7 where it is shown second; and the other way round.
+    one, other = judge("one", 0.6, first=-0.1), judge("other", 0.4, first=0.1)
+    found = pilot([one, other], data, tmp_path / "pilot", 10, progress=False)
+    for trial in found.trials:
+        assert trial.same_position is not None
+        assert (trial.same_position.value, trial.same_position.n) == (0, 10)
 
 
 def test_a_pilot_says_who_agrees_with_people_and_what_the_rest_costs(tmp_path: Path) -> None:

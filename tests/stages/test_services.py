@@ -173,6 +173,23 @@ def test_two_clients_share_a_ledger_and_no_file_holds_the_key(tmp_path: Path) ->
     assert SECRET not in "".join(said)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--max-cost-usd", "0"], "the command line: max_cost_usd is 0.0: Input should be greater than 0"),
+        (["--can", "top_logprobs=["], "--can top_logprobs=[: '[' is no value; write --can top_logprobs=20"),
+    ],
+)
+def test_options_that_will_not_do_are_said_in_one_line(tmp_path: Path, words: list[str], said: str) -> None:
+    data = write(tmp_path / "data.jsonl", 1)
+    command = [sys.executable, "-m", "rlaif", "label", str(data), "--task", "helpfulness", "--out", str(tmp_path / "r")]
+    # Nobody is asked.
+    command += ["--llm", "openai:judge", "--base-url", "http://127.0.0.1:9/v1", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {said}\n"
+
+
 def test_kinds_of_failures_that_do_not_exist_are_named(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "rlaif", "label", "x.jsonl", "--task", "helpfulness", "--out", str(tmp_path / "run")]
     done = subprocess.run([*words, "--llm", "scripted:hashed", "--retry-failures", "refusd"], capture_output=True)
