@@ -4,9 +4,11 @@ matplotlib draws with stand-in colours, each of which is replaced by a CSS varia
 and line as well as by colour.
 """
 
+import html
 import io
 import re
-import textwrap
+import unicodedata
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -18,6 +20,7 @@ from rlaif.evaluation.report import Cell, Plot
 from rlaif.statistics.intervals import Estimate, decimal
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -29,7 +32,7 @@ _VARIABLES = {
 }
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
-_LABEL_WIDTH = 34
+_LABEL_WIDTH, _LEGEND_WIDTH = 34, 60
 _MOST_BARS = 3
 """With more curves, their intervals hide one another."""
 _STYLE: dict[str, Any] = {
@@ -88,10 +91,10 @@ def reliability(curves: Mapping[str, Sequence[Point]], title: str) -> Plot:
         curves: points by labeler.
         title: what it shows.
     """
-    with _canvas(5.2, 5.0) as (figure, axes):
+    with _canvas(5.2, 5.0 + _legend_height(curves)) as (figure, axes):
         axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=":", zorder=1)
-        _curves(axes, curves)
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        _curves(figure, axes, curves)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", anchor="N")
         axes.set_xlabel("label: P(response 1 preferred)")
         axes.set_ylabel("share of people who prefer response 1")
         said = "; ".join(
@@ -109,10 +112,10 @@ def lengths(curves: Mapping[str, Sequence[Point]], title: str, x_label: str) -> 
         title: what it shows.
         x_label: of the horizontal axis.
     """
-    with _canvas(6.4, 3.8) as (figure, axes):
+    with _canvas(6.4, 3.8 + _legend_height(curves)) as (figure, axes):
         axes.axhline(0.5, color=_MUTED, linewidth=1, linestyle=":")
         axes.axvline(0, color=_MUTED, linewidth=1, linestyle=":")
-        _curves(axes, curves)
+        _curves(figure, axes, curves)
         axes.set(ylim=(-0.02, 1.02))
         axes.set_xlabel(x_label)
         axes.set_ylabel("response 1 preferred")
@@ -120,18 +123,22 @@ def lengths(curves: Mapping[str, Sequence[Point]], title: str, x_label: str) -> 
         return _plot(figure, title, f"Share that prefers response 1 by its relative length. {said}.")
 
 
-def _curves(axes: "Axes", curves: Mapping[str, Sequence[Point]]) -> None:
+def _curves(figure: "Figure", axes: "Axes", curves: Mapping[str, Sequence[Point]]) -> None:
+    keys: list[Artist] = []
     most = max((point.n for points in curves.values() for point in points), default=1)
-    for place, (name, points) in enumerate(curves.items()):
+    for place, points in enumerate(curves.values()):
         color, marker = _SERIES[place % 8], _MARKERS[place % 8]
         x, y = [point.confidence for point in points], [point.share for point in points]
-        axes.plot(x, y, color=color, linewidth=1.4, linestyle=_LINES[place % 8], alpha=0.8)
+        style: dict[str, Any] = {"color": color, "linewidth": 1.4, "linestyle": _LINES[place % 8]}
+        axes.plot(x, y, alpha=0.8, **style)
+        keys += axes.plot([], [], marker=marker, **style)
         if len(curves) <= _MOST_BARS:
             axes.vlines(x, [point.low for point in points], [point.high for point in points], color=color, linewidth=1)
         sizes = [12 + 60 * point.n / most for point in points]
-        axes.scatter(x, y, s=sizes, color=color, marker=marker, label=_short(name), zorder=3)
-    if len(curves) > 1 or next(iter(curves), "") == "people":
-        axes.legend(loc="upper left", fontsize=8.5)
+        axes.scatter(x, y, s=sizes, color=color, marker=marker, zorder=3)
+    if _has_legend(curves):
+        names = [_short(name, _LEGEND_WIDTH) for name in curves]
+        figure.legend(keys, names, loc="outside lower left", fontsize=8.5, handlelength=3.5, borderaxespad=0.8)
 
 
 def forest(rows: Sequence[tuple[str, Estimate]], title: str, x_label: str, reference: float | None) -> Plot:
@@ -151,7 +158,7 @@ def forest(rows: Sequence[tuple[str, Estimate]], title: str, x_label: str, refer
             if one.low is not None and one.high is not None:
                 axes.hlines(place, one.low, one.high, color=_SERIES[0], linewidth=2)
             axes.scatter([value], [place], s=34, color=_SERIES[0], zorder=3)
-        axes.set_yticks(range(len(known)), [_short(name) for name, *_ in known])
+        _name_rows(figure, axes, [name for name, *_ in known])
         axes.set_ylim(len(known) - 0.4, -0.6)
         axes.set_xlabel(x_label)
         axes.grid(axis="x", linewidth=0.6)
@@ -198,21 +205,23 @@ def positions(rows: Mapping[str, tuple[float, float, float]], title: str) -> Plo
     names = ("same response, or a tie", "first position twice", "second position twice")
     with _canvas(7.2, 1.4 + 0.42 * max(1, len(rows))) as (figure, axes):
         starts = [0.0] * len(rows)
-        for number, (name, hatch) in enumerate(zip(names, ("", "////", "...."), strict=True)):
+        keys: list[Any] = []
+        for number, hatch in enumerate(("", "////", "....")):
             shares = [each[number] for each in rows.values()]
             color = _SERIES[number]
-            axes.barh(range(len(rows)), shares, 0.62, starts, color="none", edgecolor=color, hatch=hatch, linewidth=1.4)
-            axes.barh(range(len(rows)), shares, 0.62, starts, color=color, alpha=0.25, label=name)
+            bars = (range(len(rows)), shares, 0.62, starts)
+            tint = axes.barh(*bars, color=color, alpha=0.25)
+            keys.append((tint, axes.barh(*bars, color="none", edgecolor=color, hatch=hatch, linewidth=1.4)))
             for place, share in enumerate(shares):
                 if share >= 0.05:
                     label = axes.text(starts[place] + share / 2, place, f"{share:.0%}", ha="center", va="center")
                     label.set_bbox({"facecolor": _PAPER, "edgecolor": "none", "pad": 1.5})
             starts = [start + share for start, share in zip(starts, shares, strict=True)]
-        axes.set_yticks(range(len(rows)), [_short(name) for name in rows])
-        axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
+        _name_rows(figure, axes, list(rows))
+        axes.set(xlim=(0, 1), ylim=(max(1, len(rows)) - 0.5, -0.5))
         axes.set_xlabel("share of pairs")
         axes.tick_params(axis="y", length=0)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, fontsize=8.5, borderaxespad=0.3)
+        figure.legend(keys, names, loc="outside upper left", ncols=3, fontsize=8.5)
         said = "; ".join(
             f"{name}: {same:.1%} the same response, {first:.1%} the first twice, {second:.1%} the second twice"
             for name, (same, first, second) in rows.items()
@@ -238,19 +247,62 @@ def _canvas(width: float, height: float) -> "Iterator[tuple[Figure, Axes]]":
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(), warnings.catch_warnings():
+        # A user's own settings would make other pictures.
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        # The reader's browser draws the letters and has more of them than the font that they are measured with.
+        warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         yield figure, figure.add_subplot()
 
 
-def _short(name: str) -> str:
-    """A label in at most two lines that fit the margin."""
-    lines = textwrap.wrap(name, _LABEL_WIDTH, break_long_words=True) or [""]
+def _name_rows(figure: "Figure", axes: "Axes", names: Sequence[str]) -> None:
+    """Write names left of the axes, each line with its end there: a browser's letters are not as wide as measured."""
+    size, wide = _STYLE["font.size"], 0
+    for place, name in enumerate(names):
+        lines = _short(name, _LABEL_WIDTH).split("\n")
+        for number, line in enumerate(lines):
+            above = ((len(lines) - 1) / 2 - number) * 1.2 * size
+            at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+            axes.annotate(line, (0, place), (-6, above), ha="right", va="center", annotation_clip=False, **at)
+            wide = max(wide, _columns(line) - len(line))
+    axes.set_yticks(range(len(names)), [""] * len(names))
+    # A wide letter is measured as the narrow box that stands for a missing one: 0.4 of its height too little.
+    margin = wide * 0.4 * size / 72 / figure.get_figwidth()
+    figure.set_layout_engine("constrained", rect=(margin, 0, 1 - margin, 1))
+
+
+def _has_legend(curves: Mapping[str, Sequence[Point]]) -> bool:
+    return len(curves) > 1 or next(iter(curves), "") == "people"
+
+
+def _legend_height(curves: Mapping[str, Sequence[Point]]) -> float:
+    lines = sum(_short(name, _LEGEND_WIDTH).count("\n") + 1 for name in curves)
+    return 0.3 + 0.17 * lines if _has_legend(curves) else 0.0
+
+
+def _short(name: str, width: int) -> str:
+    """A label in at most two lines that fit the margin, broken where a name has parts."""
+    rest = " ".join(name[: 4 * width].split())
+    rest = "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in rest)
+    lines = []
+    while rest:
+        fits = next((end for end in range(len(rest), 1, -1) if _columns(rest[:end]) <= width), 1)
+        parts = [part.end() for part in re.finditer(r"[\s/:,;_.-]", rest[:fits])]
+        end = parts[-1] if fits < len(rest) and parts and parts[-1] > fits // 2 else fits
+        lines.append(rest[:end].strip())
+        rest = rest[end:].strip()
     if len(lines) > 2:
-        lines = [lines[0], lines[1][: _LABEL_WIDTH - 1] + "…"]
+        lines = [lines[0], lines[1][:-1] + "…"]
     # A dollar sign would start a formula.
     return "\n".join(lines).replace("$", r"\$")
+
+
+def _columns(text: str) -> int:
+    """Letters, of which wide ones count twice."""
+    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
 
 
 def _plot(figure: "Figure", title: str, alt: str) -> Plot:
@@ -270,5 +322,6 @@ def _plot(figure: "Figure", title: str, alt: str) -> Plot:
     width = float(size.group(1)) / 0.75 if size else 600.0
     svg = re.sub(r'(<svg[^>]*?) width="[^"]+"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]+"', r"\1", svg, count=1)
-    svg = svg.replace("<svg", f'<svg style="width:100%;max-width:{width:.0f}px" role="img"', 1)
+    name = f'role="img" aria-label="{html.escape(alt)}"'
+    svg = svg.replace("<svg", f'<svg style="width:100%;max-width:{width:.0f}px" {name}', 1)
     return Plot(title, svg, alt)

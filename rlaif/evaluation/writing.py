@@ -1,11 +1,10 @@
 """A report as files: `report.json` for programs, `report.md` for repositories, `report.html` to read."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
-from rlaif.evaluation.html import as_html
+from rlaif.evaluation.html import as_html, encodable, known
 from rlaif.evaluation.report import Cell, Report, Section
 from rlaif.io import replacing
 from rlaif.statistics.intervals import Estimate, decimal
@@ -28,7 +27,7 @@ def write_report(report: Report, out: Path) -> None:
     }
     for name, text in texts.items():
         with replacing(out / name) as draft:
-            draft.write_text(text, encoding="utf-8", errors="replace")
+            draft.write_text(encodable(text), encoding="utf-8")
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -59,9 +58,8 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _plain(cell: Cell) -> Any:
-    if isinstance(cell, Estimate):
-        return cell._asdict()
-    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+    cell = known(cell)
+    return cell._asdict() if isinstance(cell, Estimate) else cell
 
 
 def as_markdown(report: Report) -> str:
@@ -94,16 +92,16 @@ def cell_text(cell: Cell) -> str:
     Returns:
         For example `0.711 (0.682-0.739), n = 999`; an en dash for what is not known.
     """
-    match cell:
+    match known(cell):
         case None:
             return "–"
-        case bool():
-            return "yes" if cell else "no"
-        case int():
-            return f"{cell:,}"
-        case float():
-            return decimal(cell) if cell >= 0.0005 or cell <= 0 else "< 0.001"
-        case Estimate():
-            return f"{'–' if cell.value is None else cell}, n = {cell.n:,}"
+        case bool(yes):
+            return "yes" if yes else "no"
+        case int(count):
+            return f"{count:,}"
+        case float(number):
+            return decimal(number) if number >= 0.0005 or number <= 0 else "< 0.001"
+        case Estimate() as one:
+            return f"{'–' if one.value is None else one}, n = {one.n:,}"
         case _:
             return str(cell)

@@ -1,12 +1,14 @@
 """A report's three forms say the same, and nothing that is no number."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from rlaif.errors import StorageError
 from rlaif.evaluation import plots
+from rlaif.evaluation.html import as_html
 from rlaif.evaluation.report import Report, Section
 from rlaif.evaluation.writing import as_json, as_markdown, cell_text, write_report
 from rlaif.statistics.calibration import Bin
@@ -27,6 +29,9 @@ def report(*rows: tuple[object, ...]) -> Report:
         (Estimate(-0.04, -0.08, -0.01, 12, 12, "bca"), "-0.040 (-0.080 to -0.010), n = 12"),
         (Estimate(1.0, n=1), "1.000, n = 1"),
         (Estimate(None, n=3), "–, n = 3"),
+        (Estimate(float("nan"), 0.1, float("inf"), 3), "–, n = 3"),
+        (float("nan"), "–"),
+        (float("-inf"), "–"),
         (None, "–"),
         (0.00001, "< 0.001"),
         (0.0, "0.000"),
@@ -42,13 +47,14 @@ def test_cells_as_people_read_them(cell: object, text: str) -> None:
 
 
 def test_json_holds_every_number_with_its_interval_and_n(tmp_path: Path) -> None:
-    found = as_json(report(("x", SHARE, float("nan"))))
-    (row,) = found["sections"]["alignment"]["rows"]
+    found = as_json(report(("x", SHARE, float("nan")), ("y", Estimate(0.5, 0.4, float("inf"), 9), None)))
+    row, other = found["sections"]["alignment"]["rows"]
     assert row["agreement"] == {
         **{"value": 0.7107, "low": 0.6667, "high": 0.7534},
         **{"n": 999, "clusters": 170, "interval": "bca"},
     }
     assert row["p"] is None
+    assert other["agreement"] == {"value": 0.5, "low": 0.4, "high": None, "n": 9, "clusters": 0, "interval": "none"}
     json.dumps(found, allow_nan=False)
 
 
@@ -72,6 +78,23 @@ def test_the_three_files_are_written_whole_and_the_same_every_time(tmp_path: Pat
     for name in ("report.json", "report.md", "report.html"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert not [path for path in (tmp_path / "one").iterdir() if path.name.startswith(".")]
+
+
+def test_what_is_no_number_is_a_dash_on_the_page() -> None:
+    nan = float("nan")
+    page = as_html(report(("x", Estimate(nan, nan, nan, 7), nan), ("y", SHARE, 0.00001)))
+    assert page.count('title="not known">–') == 2
+    assert "n&nbsp;=&nbsp;7" in page
+    assert ">nan" not in page
+    assert "&lt; 0.001" in page
+
+
+def test_half_a_character_is_replaced_in_every_file_and_whole_ones_stay(tmp_path: Path) -> None:
+    found = report(("cut \ud83d, whole \U0001f600", SHARE, 0.5))
+    write_report(found, tmp_path)
+    assert as_html(found) == (tmp_path / "report.html").read_text(encoding="utf-8")
+    for name in ("report.json", "report.md", "report.html"):
+        assert "cut \ufffd, whole \U0001f600" in (tmp_path / name).read_text(encoding="utf-8")
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
@@ -101,6 +124,7 @@ def test_pictures_take_their_colours_from_the_page_and_are_the_same_every_time(p
     assert "var(--series-1)" in first.svg
     assert not [color for color in ("#0101", "#0501", "#000000") if color in first.svg]
     assert first.alt
+    assert 'role="img" aria-label="' in first.svg
 
 
 def test_a_tables_first_figures_are_drawn_and_unknown_ones_are_left_out() -> None:
@@ -111,9 +135,55 @@ def test_a_tables_first_figures_are_drawn_and_unknown_ones_are_left_out() -> Non
     assert plots.forest_of(rows[:1], "F", "share") == ()
 
 
-def test_ids_of_two_pictures_on_one_page_do_not_clash() -> None:
-    import re
+LABELS = ["half \ud800 \x00 \u2028", "关系" * 40, "🐕", "$5 to $6", "_private", "</text><script>", "a/b" * 5_000, ""]
 
+
+@pytest.mark.parametrize("label", LABELS, ids=range(len(LABELS)))
+def test_any_label_can_be_drawn_and_none_is_taken_for_markup(label: str) -> None:
+    curves = {label: BINS, "_other": BINS}
+    drawn = [
+        plots.forest([(label, SHARE)], "F", "share", None),
+        plots.positions({label: (0.5, 0.3, 0.2)}, "P"),
+        plots.reliability(curves, "R"),
+        plots.lengths(curves, "L", "ratio"),
+    ]
+    for plot in drawn:
+        assert "<script" not in plot.svg
+    assert "_other</text>" in drawn[2].svg
+    if label.startswith(("_", "$")):
+        assert all(f"{label}</text>" in plot.svg for plot in drawn)
+
+
+def test_pictures_of_nothing_are_pictures() -> None:
+    for plot in (plots.forest([], "F", "x", 0.5), plots.positions({}, "P"), plots.reliability({}, "R")):
+        assert plot.svg.startswith("<svg")
+
+
+def lines_of(label: str) -> list[str]:
+    svg = plots.forest([(label, SHARE)], "F", "share", None).svg
+    return [line for line in re.findall(r">([^<>]*)</text>", svg) if line and line.strip("…") in label]
+
+
+def test_long_labels_are_broken_where_names_have_parts_and_shortened() -> None:
+    assert lines_of("provider:model · summarization/preference/0") == [
+        "provider:model · summarization/",
+        "preference/0",
+    ]
+    assert lines_of("x" * 200) == ["x" * 34, "x" * 33 + "…"]
+    # Wide letters count twice.
+    assert lines_of("界" * 20) == ["界" * 17, "界" * 3]
+
+
+def test_a_users_own_settings_do_not_change_pictures() -> None:
+    import matplotlib as mpl
+
+    before = plots.forest([("a", SHARE)], "F", "share", None)
+    with mpl.rc_context({"lines.linewidth": 9, "axes.labelsize": 30, "axes.grid": True}):
+        assert plots.forest([("a", SHARE)], "F", "share", None) == before
+        assert mpl.rcParams["lines.linewidth"] == 9
+
+
+def test_ids_of_two_pictures_on_one_page_do_not_clash() -> None:
     one, other = (plots.forest([(name, SHARE)], "F", "share", None).svg for name in ("a", "b"))
     ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (one, other)]
     assert all(ids)

@@ -30,9 +30,9 @@
   }
 
   const known = (value) => value !== undefined && value !== null;
+  const plain = (value) => (!known(value) ? "" : typeof value === "object" ? JSON.stringify(value) : String(value));
   const queryText = (pair) =>
-    typeof pair.query === "string" ? pair.query
-      : Array.isArray(pair.query) ? pair.query.map((turn) => turn.content).join("\n") : "";
+    Array.isArray(pair.query) ? pair.query.map((turn) => plain(turn.content)).join("\n") : plain(pair.query);
   const side = (p, single) =>
     !known(p) ? "–" : single ? (p >= 0.5 ? "yes" : "no") : p === 0.5 ? "tie" : p > 0.5 ? "1" : "2";
   const isFlip = (label) =>
@@ -62,7 +62,8 @@
   const rowOf = (at) => {
     const pair = pairs[shown[at]], single = isSingle(pair);
     const labels = (pair.labels || []).filter((label) => !labeler.value || label.labeler === labeler.value);
-    const said = labels.slice(0, 4).map((label) => (label.failure ? "×" : side(label.preference, single))).join(" ");
+    const sides = labels.map((label) => (label.failure ? "×" : side(label.preference, single)));
+    const said = sides.slice(0, 4).join(" ") + (sides.length > 4 ? ` +${sides.length - 4}` : "");
     const off = labels.some((label) => label.agrees === false || label.failure);
     const people = known(pair.human) ? `people ${side(pair.human, single)} · ` : "";
     const row = make("div", "row", undefined, [
@@ -99,7 +100,7 @@
     return make("div", "bar", undefined, [make("span", "", name), make("div", "track", undefined, [fill]), make("span", "", p.toFixed(3))]);
   };
 
-  const rationales = (texts, name) => (texts || []).map((text) => make("div", "rationale", undefined, [make("b", "", name), text]));
+  const rationales = (texts, name) => (texts || []).map((text) => make("div", "rationale", undefined, [make("b", "", name), plain(text)]));
 
   const verdict = (label, single) => {
     const parts = [make("h3", "", label.labeler)];
@@ -124,7 +125,7 @@
 
   const read = (pair) => {
     const single = isSingle(pair);
-    const turns = Array.isArray(pair.query) ? pair.query : pair.query ? [{ role: "query", content: pair.query }] : [];
+    const turns = Array.isArray(pair.query) ? pair.query : pair.query ? [{ role: "query", content: plain(pair.query) }] : [];
     const cards = (pair.responses || []).map((text, at) => {
       const model = (pair.models || [])[at];
       const name = `${single ? "Response" : `Response ${at + 1}`}${model ? ` · ${model}` : ""}`;
@@ -133,10 +134,10 @@
         make("b", "", chosen ? `${name} · preferred by people` : name), text === null ? "(no text)" : text,
       ]);
     });
-    const columns = Object.entries(pair.columns || {}).map(([name, value]) => `${name}: ${value}`).join(" · ");
+    const columns = Object.entries(pair.columns || {}).map(([name, value]) => `${name}: ${plain(value)}`).join(" · ");
     reader.replaceChildren(
       make("div", "id", pair.id),
-      ...turns.map((turn) => make("div", "turn", undefined, [make("b", "", turn.role), turn.content])),
+      ...turns.map((turn) => make("div", "turn", undefined, [make("b", "", plain(turn.role)), plain(turn.content)])),
       make("div", "sides", undefined, cards),
       ...people(pair, single),
       ...(pair.labels || []).map((label) => verdict(label, single)),
@@ -206,15 +207,27 @@
     else if (event.key === "/") { event.preventDefault(); search.focus(); search.select(); }
   });
 
-  apply(false);
-  const wanted = /^#pair=(.*)$/.exec(location.hash);
-  if (wanted) {
-    const id = decodeURIComponent(wanted[1]);
-    const at = shown.findIndex((place) => pairs[place].id === id);
-    if (at >= 0) {
-      select(at);
-      document.getElementById("pairs").scrollIntoView();
+  const follow = () => {
+    const wanted = /^#pair=(.*)$/.exec(location.hash);
+    if (!wanted) return;
+    let id = wanted[1];
+    try {
+      id = decodeURIComponent(id);
+    } catch (error) {
+      // A link that was cut off is looked for as it stands.
     }
-  }
+    const place = pairs.findIndex((pair) => plain(pair.id) === id);
+    if (place >= 0 && !shown.includes(place)) {
+      filters.reset();
+      apply(false);
+    }
+    document.getElementById("pairs").scrollIntoView();
+    if (place >= 0) select(shown.indexOf(place));
+    else reader.replaceChildren(make("p", "wrong", `This page has no pair ${id}.`));
+  };
+
+  apply(false);
+  follow();
+  window.addEventListener("hashchange", follow);
   document.documentElement.dataset.ready = "true";
 })();
