@@ -20,6 +20,8 @@ PAIRS: list[dict[str, Any]] = [
     {"id": str(n), "query": f"Question {n}?", "response_1": f"good {n}", "response_2": f"bad {n}"} for n in range(10)
 ]
 QUICK = Limits(timeout_s=0.4, retries=8, outage_patience_s=5)
+# Where every delivery is counted, a busy machine must not look like a server that hangs.
+STEADY = Limits(timeout_s=2, retries=8, outage_patience_s=5)
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +84,11 @@ def test_draws_of_one_request_are_asked_one_by_one_and_make_a_label(server: Host
     assert label.method == "sampled"
 
 
-def test_what_passes_by_itself_is_tried_again() -> None:
+def test_what_passes_by_itself_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hostile, "HANG_S", 4.0)
     for kind in hostile.TRANSIENT:
         with HostileServer(share=0.25, kinds=(kind,), seed=1) as faulty:
-            llm = open_anthropic("judge", faulty.url, limits=QUICK)
+            llm = open_anthropic("judge", faulty.url, limits=STEADY)
             labels = PreferenceLabeler("helpfulness", llm, method="sampled", draws=3, max_unread_mass=0.9).label(PAIRS)
         assert faulty.faults[kind] > 5
         assert not [one for one in labels if isinstance(one, Failure)], kind

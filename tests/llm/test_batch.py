@@ -175,12 +175,19 @@ def test_a_queue_that_others_have_filled_is_waited_for_and_said(
     server: HostileServer, data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     server.batches.room = 0
-    timer = threading.Timer(2.5, lambda: setattr(server.batches, "room", 10**9))
-    timer.start()
+
+    def others_leave() -> None:
+        while not any(job.fault == "full" for job in server.batches.jobs):
+            time.sleep(0.02)
+        time.sleep(5)
+        server.batches.room = 10**9
+
+    others = threading.Thread(target=others_leave)
+    others.start()
     ledger = data.parent / "ledger.sqlite"
     llm = open_llm("openai:judge", base_url=server.url, batch=ledger)
     judge_file(PreferenceLabeler("helpfulness", llm), data, data.parent / "run", ledger=ledger, limit=1)
-    timer.join()
+    others.join()
     assert [len(job.rows) for job in server.batches.jobs if job.fault != "full"] == [1, 1]
     assert "the provider's queue is full, 1 request waits" in capfd.readouterr().err
 
