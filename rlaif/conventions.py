@@ -21,7 +21,7 @@ from typing import Any, Literal, assert_never, get_args
 from rlaif.columns import ColumnMap
 from rlaif.errors import InputError, RowError, did_you_mean
 from rlaif.io import Row, read_rows
-from rlaif.records import Comparison, RecordT, Response, Sample, content_id, parse
+from rlaif.records import Comparison, Dialogue, RecordT, Response, Sample, content_id, parse
 
 Format = Literal["auto", "comparisons", "hh-rlhf", "trl", "alpaca-eval", "pandalm", "samples"]
 _NamedFormat = Literal["comparisons", "hh-rlhf", "trl", "alpaca-eval", "pandalm", "samples"]
@@ -128,6 +128,39 @@ def read_samples(source: Any, columns: ColumnMap | None = None) -> Iterator[tupl
             checked = True
         try:
             yield where, parse(Sample, fields)
+        except RowError as error:
+            yield where, error.of(fields)
+
+
+def read_queries(source: Any, columns: ColumnMap | None = None) -> Iterator[tuple[str, Dialogue | RowError]]:
+    """Stream queries to answer.
+
+    Args:
+        source: as `read_comparisons`; whatever else its rows hold is carried through.
+        columns: as there; `prompt` and `instruction` (with an `input` below it) are queries by themselves.
+
+    Yields:
+        Where the row stands, and the query or what is wrong with the row.
+
+    Raises:
+        InputError: the file cannot be read, or has no column of queries.
+    """
+    checked = False
+    for where, fields in _mapped(read_rows(source), columns):
+        if isinstance(fields, RowError):
+            yield where, fields
+            continue
+        name = next((one for one in ("query", "prompt", "instruction") if one in fields), None)
+        if name is None and not checked:
+            raise InputError(f"{where}: has no query; its columns are {', '.join(fields)} (--map query=COLUMN)")
+        checked = True
+        row = fields
+        if name == "instruction":
+            row = {"query": _instruction(fields), **_without(fields, "instruction", "input")}
+        elif name == "prompt":
+            row = {"query": fields["prompt"], **_without(fields, "prompt")}
+        try:
+            yield where, parse(Dialogue, row)
         except RowError as error:
             yield where, error.of(fields)
 

@@ -264,8 +264,15 @@ class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers ha
     distribution; every other token is ruled out, so that greedy decoding returns the drawn one.
     """
 
-    def __init__(self, seeds: Sequence[int | None], temperatures: Sequence[float], steps: int, start: int) -> None:
-        self._temperatures = temperatures
+    def __init__(
+        self,
+        seeds: Sequence[int | None],
+        temperatures: Sequence[float],
+        top_ps: Sequence[float],
+        steps: int,
+        start: int,
+    ) -> None:
+        self._temperatures, self._top_ps = temperatures, top_ps
         self._start = start
         self._uniform = torch.zeros(len(seeds), steps, dtype=torch.float64)
         for row, seed in enumerate(seeds):
@@ -279,13 +286,30 @@ class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers ha
         if not hot:
             return scores
         heat = torch.tensor([self._temperatures[row] for row in hot], device=scores.device, dtype=torch.float64)
-        chances = torch.softmax(scores[hot].double() / heat[:, None], -1).cumsum(-1)
+        probabilities = torch.softmax(scores[hot].double() / heat[:, None], -1)
+        if any(self._top_ps[row] < 1 for row in hot):
+            tops = torch.tensor([self._top_ps[row] for row in hot], device=scores.device, dtype=torch.float64)
+            probabilities = _nucleus(probabilities, tops)
+        chances = probabilities.cumsum(-1)
         aim = self._uniform[hot, step].to(scores.device)[:, None] * chances[:, -1:]
         drawn = torch.searchsorted(chances, aim, right=True).clamp(max=scores.shape[1] - 1)
         chosen = torch.full_like(scores[hot], -torch.inf).scatter(1, drawn, 0.0)
         result = scores.clone()
         result[hot] = chosen
         return result
+
+
+def _nucleus(probabilities: torch.Tensor, top_ps: torch.Tensor) -> torch.Tensor:
+    """Only the likeliest tokens: the smallest set of them whose mass reaches each row's `top_p`, never none.
+
+    Source: Holtzman et al., The Curious Case of Neural Text Degeneration (arXiv:1904.09751), section 3.1.
+    """
+    ordered, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
+    before = ordered.cumsum(-1) - ordered
+    # Rounded sums must not take the tail from a row that draws from all tokens beside one that does not.
+    kept = (before < top_ps[:, None]) | (top_ps[:, None] >= 1)
+    kept[:, 0] = True
+    return torch.zeros_like(probabilities).scatter(1, tokens, ordered * kept)
 
 
 class Continuation(NamedTuple):
@@ -304,6 +328,7 @@ def generate(
     temperatures: Sequence[float],
     seeds: Sequence[int | None],
     stop: Sequence[str] = (),
+    top_ps: Sequence[float] | None = None,
 ) -> list[Continuation]:
     """Let the model go on from each row.
 
@@ -315,6 +340,7 @@ def generate(
         temperatures: (B,) 0 is greedy.
         seeds: (B,) each row's own; used where the temperature is not 0.
         stop: texts after which a row is at its end.
+        top_ps: (B,) in (0, 1]: from how much of the mass tokens are drawn; all of it if None.
 
     Returns:
         B continuations; a stop text is still in its tokens.
@@ -324,6 +350,7 @@ def generate(
     batch = left_pad(rows, len(prefix.tokens), pad, model.device)
     before = torch.tensor([list(prefix.tokens)] * len(rows), device=model.device, dtype=torch.long)
     ids = torch.cat([before, batch.ids], 1)
+    drawing = _SeededSampling(seeds, temperatures, top_ps or [1.0] * len(rows), max_tokens, ids.shape[1])
     options: dict[str, Any] = {"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}
     output = model.generate(
         ids,
@@ -336,7 +363,7 @@ def generate(
         top_k=None,
         num_beams=1,
         repetition_penalty=1.0,
-        logits_processor=LogitsProcessorList([_SeededSampling(seeds, temperatures, max_tokens, ids.shape[1])]),
+        logits_processor=LogitsProcessorList([drawing]),
         pad_token_id=pad,
         **options,
     )

@@ -86,6 +86,12 @@ class Response(Record):
     response_index: int = 0
 
 
+class Dialogue(Record):
+    """A dialogue that is to be answered."""
+
+    query: Query
+
+
 class Sample(Record):
     """K responses to one query."""
 
@@ -152,6 +158,14 @@ class Score(Labeled, Response):
     prompt_sha256: str
 
 
+class RewardScore(Response):
+    """A response with a reward model's score: mean 0 and variance 1 on its reference set, higher is better."""
+
+    score: float
+    reward_model: str
+    reward_model_version: str
+
+
 class Harmlessness(Labeled, Response):
     """A response with the probability that it is harmless: that of yes among the answers yes and no.
 
@@ -174,9 +188,12 @@ class Ranking(Labeled, Record):
 
 
 class Failure(Record):
-    """An item without a result: why, where it came from, and the part that did succeed."""
+    """An item without a result: why, where it came from, and the part that did succeed.
 
-    failure: FailureKind
+    `masked` is what a reward function says of an item that it does not apply to; labelers never say it.
+    """
+
+    failure: FailureKind | Literal["masked"]
     detail: str
     where: str | None = None
     response_index: int | None = None
@@ -293,6 +310,23 @@ def check_sample(sample: Sample) -> None:
         if not text.strip():
             raise RowError(f"responses.{index} is empty; a ranking needs non-empty responses")
     _check_text(sample.query, {f"responses.{i}": text for i, text in enumerate(sample.responses)})
+
+
+def check_dialogue(dialogue: Dialogue) -> None:
+    """The checks of what a policy answers: the last turn is not its own and not empty, and no text holds NUL.
+
+    Args:
+        dialogue: the dialogue.
+
+    Raises:
+        RowError: says what is wrong.
+    """
+    if dialogue.query[-1].role == "assistant":
+        raise RowError("query ends with a turn of the assistant; there is nothing to answer")
+    if not dialogue.query[-1].content.strip():
+        last = "query" if len(dialogue.query) == 1 else "the last turn of query"
+        raise RowError(f"{last} is empty; there is nothing to answer")
+    _check_text(dialogue.query, {})
 
 
 def _check_text(query: tuple[Turn, ...], texts: Mapping[str, str]) -> None:

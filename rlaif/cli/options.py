@@ -87,7 +87,8 @@ Map = Annotated[
     str | None,
     typer.Option("--map", metavar="FIELD=COLUMN...|FILE.yaml", help="Which column holds which field."),
 ]
-TaskName = Annotated[str, typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")]
+_TASK = typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")
+TaskName = Annotated[str, _TASK]
 Ledger = Annotated[
     Path | None, typer.Option("--ledger", envvar="RLAIF_LEDGER", help="Stored answers; ledger.sqlite beside --out.")
 ]
@@ -101,8 +102,8 @@ class Run:
     """What is judged, and where it goes."""
 
     data: DataFile
-    task: TaskName
     out: Annotated[Path, typer.Option("--out", help="The run folder; run again to resume or grow.")]
+    named_task: Annotated[str | None, _TASK] = None
     more: Words = None
     map: Map = None
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N rows.")] = None
@@ -115,6 +116,13 @@ class Run:
         typer.Option("--retry-failures", metavar="all|KIND,...", help="Ask only for what failed, such as refused."),
     ] = None
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")] = False
+
+    @property
+    def task(self) -> str:
+        """The task, which a labeler cannot do without."""
+        if self.named_task is None:
+            raise ConfigError("--task is missing; name summarization, helpfulness, harmlessness or a task folder")
+        return self.named_task
 
     @property
     def ledger_file(self) -> Path:
@@ -236,11 +244,11 @@ class Model:
                 raise ConfigError(f"--can {word}: {value!r} is no value; write --can top_logprobs=20") from None
         return found or None
 
-    def open(self, task: str, ledger: Path) -> Any:
+    def open(self, task: str | None, ledger: Path) -> Any:
         """Open the one model of a command that takes no panel.
 
         Args:
-            task: the task's name or folder.
+            task: the task's name or folder; None where the model answers queries.
             ledger: where the ids of batch jobs are kept.
         """
         if len(self.llm) > 1:
@@ -248,13 +256,13 @@ class Model:
         (llm,) = self.open_each(task, ledger)
         return llm
 
-    def open_each(self, task: str, ledger: Path) -> list[Any]:
+    def open_each(self, task: str | None, ledger: Path) -> list[Any]:
         """Open the models, after the task was found to be there: a wrong word costs no second.
 
         They keep one cap on cost together, in all that they are asked.
 
         Args:
-            task: the task's name or folder.
+            task: the task's name or folder; None where the models answer queries.
             ledger: where the ids of batch jobs are kept.
         """
         from rlaif.config import build
@@ -263,7 +271,8 @@ class Model:
         from rlaif.llm.remote import Limits
         from rlaif.prompting import load_task
 
-        load_task(task)
+        if task is not None:
+            load_task(task)
         settings = {
             "concurrency": self.concurrency,
             "requests_per_minute": self.rpm,
@@ -292,6 +301,16 @@ class Model:
             )
             for llm in self.llm
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy(Model):
+    """Who answers, and how hard it is asked."""
+
+    llm: Annotated[
+        list[str],
+        _panel("Model", "--llm", help="A policy's folder, or provider:model, such as openai:gpt-4.1-mini."),
+    ] = field(default_factory=lambda: ["pocket:policy"])
 
 
 def reporting(command: Callable[..., None]) -> Callable[..., None]:

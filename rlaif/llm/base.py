@@ -20,12 +20,16 @@ class Choose:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Ask for text. Temperature 0 is greedy; otherwise `seed` alone decides what is drawn."""
+    """Ask for text. Temperature 0 is greedy; otherwise `seed` alone decides what is drawn.
+
+    With `top_p` below 1 each token is drawn from the smallest set of likeliest ones whose mass reaches it.
+    """
 
     max_tokens: int
     temperature: float = 0.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,11 @@ class Request:
         match self.want:
             case Choose(answers):
                 want: dict[str, Any] = {"answers": answers}
-            case Generate(max_tokens, temperature, seed, stop):
+            case Generate(max_tokens, temperature, seed, stop, top_p):
                 want = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
+                if top_p != 1:
+                    # Stored answers from before there was a choice keep their keys.
+                    want["top_p"] = top_p
         fields = [
             sorted(identity.items()),
             [(turn.role, turn.content) for turn in self.messages],
@@ -149,7 +156,7 @@ class Capabilities:
     Attributes:
         exact: log-probabilities of whole offered answers (`Choose`).
         top_logprobs: how many log-probabilities it gives at a position; 0 for none.
-        temperature: whether a temperature can be set.
+        temperature: whether a temperature, and `top_p`, can be set.
         draws: whether two answers to one request can differ, at the model's own temperature if need be.
         continues: whether it continues a text begun in its name.
         n_per_request: how many draws one request can bring.

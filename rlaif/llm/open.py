@@ -40,7 +40,7 @@ def open_llm(
     """Open a model by name.
 
     Args:
-        spec: `provider:model`.
+        spec: `provider:model`, or the folder of a model, such as a trained policy's.
         dtype: `float32`, `bfloat16` or `float16`; local models only.
         device: `cpu`, `cuda`, …; local models only; CUDA where there is one if None.
         batch_tokens: see `TransformersLLM`.
@@ -65,6 +65,8 @@ def open_llm(
         ConfigError: an option is not for this model, or its value will not do.
         MissingExtraError: the provider's library is not installed.
     """
+    if Path(spec).is_dir():
+        spec = f"transformers:{spec}"
     provider, colon, model = spec.partition(":")
     if not colon or provider not in _PROVIDERS or not model:
         known = "; ".join(_PROVIDERS.values())

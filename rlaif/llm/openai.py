@@ -180,10 +180,10 @@ class OpenAILLM(Service):
                 body |= {"logprobs": True, "top_logprobs": shown} if served.endpoint == "chat" else {"logprobs": shown}
                 if able.exact:
                     body |= {"logprob_token_ids": self._answer_tokens[answers], "return_tokens_as_token_ids": True}
-            case Generate(max_tokens, temperature, seed, stop):
+            case Generate(max_tokens, temperature, seed, stop, top_p):
                 body[room] = max_tokens + self.room_to_think
                 if able.temperature:
-                    body["temperature"] = temperature
+                    body |= {"temperature": temperature, "top_p": top_p}
                 if seed is not None and able.temperature:
                     body["seed"] = seed
                 if stop and not self.room_to_think:

@@ -221,6 +221,7 @@ class TransformersLLM:
             [one.temperature for one in wants],
             [one.seed for one in wants],
             want.stop,
+            [one.top_p for one in wants],
         )
         for job, room, (tokens, ended) in zip(jobs, rooms, written, strict=True):
             cut_off = len(tokens) > room or not ended

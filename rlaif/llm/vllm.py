@@ -137,9 +137,9 @@ class VLLM:
                     )
                     for start, following in self._starts(answers).items()
                 ]
-            case Generate(max_tokens, temperature, seed, stop):
+            case Generate(max_tokens, temperature, seed, stop, top_p):
                 room = min(max_tokens, self._context - len(prompt)) if self._context else max_tokens
-                drawn = {"temperature": temperature, "seed": None if seed is None else seed % 2**63}
+                drawn = {"temperature": temperature, "top_p": top_p, "seed": None if seed is None else seed % 2**63}
                 return [(prompt, SamplingParams(max_tokens=room, stop=list(stop), **drawn))]
 
     def _starts(self, answers: tuple[str, ...]) -> dict[tuple[int, ...], list[int]]:

@@ -1,4 +1,4 @@
-"""Label, score or rank a whole file into a run folder: resumable, and at no cost the second time."""
+"""Label, score, rank or answer a whole file into a run folder: resumable, and at no cost the second time."""
 
 import asyncio
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, assert_never
 
 from rlaif.columns import ColumnMap
-from rlaif.conventions import Format, read_comparisons, read_responses, read_samples
+from rlaif.conventions import Format, read_comparisons, read_queries, read_responses, read_samples
 from rlaif.errors import ConfigError, RowError
 from rlaif.io import is_path
 from rlaif.labeling.harmlessness import HarmlessJudge
@@ -23,9 +23,10 @@ from rlaif.llm.ledger import Ledger
 from rlaif.llm.run import Runner, Totals, in_parallel, watching
 from rlaif.progress import Progress
 from rlaif.records import Failure, FailureKind, Record
+from rlaif.sampling import Sampler
 from rlaif.stages.run_folder import Index, Item, RunFolder, Selection
 
-Judge = PreferenceLabeler | Scorer | Ranker | HarmlessJudge
+Judge = PreferenceLabeler | Scorer | Ranker | HarmlessJudge | Sampler
 Status = Literal["complete", "interrupted", "stopped"]
 _STORE_EVERY_S = 0.5
 _STORE_EVERY = 500
@@ -77,7 +78,7 @@ def judge_file(
     Started again, it asks nothing that was answered; with a larger `limit` or `sample` it grows.
 
     Args:
-        judge: a `PreferenceLabeler`, a `Scorer`, a `Ranker` or a `HarmlessJudge`.
+        judge: a `PreferenceLabeler`, a `Scorer`, a `Ranker`, a `HarmlessJudge`, or a `Sampler`, which answers queries.
         data: a path, a table or an iterable.
         out: the run folder.
         format: whose convention the rows follow.
@@ -132,12 +133,13 @@ def judge_file(
     return outside_loop(work)
 
 
-Stage = Literal["label", "score", "rank", "harmless"]
+Stage = Literal["label", "score", "rank", "harmless", "sample"]
 _FILES: dict[Stage, str] = {
     "label": "preferences",
     "score": "scores",
     "rank": "rankings",
     "harmless": "harmlessness",
+    "sample": "samples",
 }
 
 
@@ -151,6 +153,8 @@ def _rows(
             return "score", read_responses(data, format, columns, seed)
         case Ranker():
             return "rank", read_samples(data, columns)
+        case Sampler():
+            return "sample", read_queries(data, columns)
         case HarmlessJudge():
             return "harmless", read_responses(data, format, columns, seed)
         case _:
@@ -178,7 +182,8 @@ class _Run:
 
     def finish(self, facts: dict[str, Any], records: Path) -> Summary:
         """Judge what is unfinished; then, whatever happened, write the files."""
-        warn_of_foreign_prompts(self._judge)
+        if not isinstance(self._judge, Sampler):
+            warn_of_foreign_prompts(self._judge)
         started, at = time.monotonic(), datetime.now(UTC)
         status: Status = "stopped"
         try:
