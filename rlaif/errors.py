@@ -10,6 +10,9 @@ RlaifError                 printed in one line by the command line, exit code 2
 ├── RunFolderError         the run folder holds another run
 ├── BudgetError            the cap on cost is reached; what was answered is kept
 ├── ServiceError           a provider cannot be reached, or refuses key, model or payment; what was answered is kept
+├── StageError             a stage of a recipe failed; carries its exit code
+├── TrainingError          training cannot go on; the last checkpoint is kept
+├── RewardError            a reward function gave no number where it should, or a state that is not its own
 ├── StorageError           the disk is full or a file cannot be written; what was stored is kept
 └── MissingExtraError      an optional dependency is not installed; names the extra
 """
@@ -73,6 +76,26 @@ class BudgetError(RlaifError):
 
 class ServiceError(RlaifError):
     """A provider cannot be reached, or refuses key, model or payment; every answer that came is kept."""
+
+
+class StageError(RlaifError):
+    """A stage of a recipe ended with an exit code other than 0; those before it are done.
+
+    Attributes:
+        code: the exit code; 128 and the signal's number where a signal ended it.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class TrainingError(RlaifError):
+    """Training cannot go on: a loss or a gradient is no number, say. The last checkpoint is kept."""
+
+
+class RewardError(RlaifError):
+    """A reward function broke its word: no finite number, not one for each response, or the state of another."""
 
 
 class StorageError(RlaifError):
