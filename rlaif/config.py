@@ -1,8 +1,10 @@
 """Settings become frozen configs, with errors one can act on."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rlaif.errors import ConfigError, did_you_mean
@@ -14,6 +16,46 @@ class Config(BaseModel):
     """Base of all configs: immutable, and no setting is silently ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def read(config: type[ConfigT], path: Path, overrides: Sequence[str] = ()) -> ConfigT:
+    """Read a config from a YAML file.
+
+    Args:
+        config: the config's class.
+        path: the file: nested mappings of settings.
+        overrides: `section.key=value`, where a value is YAML and an item of a list is named by its number:
+            `optimisation.learning_rate=1e-4`, `data.0.limit=100`.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a setting is wrong; names it.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: holds no settings; write key: value, one on a line")
+    for override in overrides:
+        _set(settings, override)
+    return build(config, settings, str(path))
+
+
+def _set(settings: Any, override: str) -> None:
+    """Change one setting; sections that are not there yet are made."""
+    name, found, text = override.partition("=")
+    if not found or not name:
+        raise ConfigError(f"{override}: write section.key=value, for example optimisation.learning_rate=1e-4")
+    *sections, last = name.split(".")
+    try:
+        value = yaml.safe_load(text)
+        for section in sections:
+            settings = settings[int(section)] if isinstance(settings, list) else settings.setdefault(section, {})
+        settings[int(last) if isinstance(settings, list) else last] = value
+    except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{override}: cannot be set ({' '.join(str(error).split())})") from error
 
 
 def build(config: type[ConfigT], settings: Mapping[str, Any], where: str) -> ConfigT:

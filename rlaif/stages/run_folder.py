@@ -10,26 +10,22 @@ The input is read once, into `work.sqlite`: that finds faults of the file and du
 model is asked anything, and lets a run start again, grow, or follow a file that changed.
 """
 
-import fcntl
 import hashlib
 import heapq
 import json
 import sqlite3
-import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import yaml
-
-from rlaif.errors import InputError, RowError, RunFolderError
-from rlaif.io import replacing, write_lines, writing
-from rlaif.labeling.tables import Labeler, rejected
+from rlaif.errors import InputError, RowError
+from rlaif.io import write_lines
+from rlaif.labeling.tables import rejected
 from rlaif.llm.ledger import connect, storing, transaction
 from rlaif.records import Failure, FailureKind, Record
+from rlaif.stages.folder import Folder
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
@@ -39,6 +35,14 @@ CREATE TABLE IF NOT EXISTS items (
 CREATE INDEX IF NOT EXISTS by_position ON items (pass, position);
 """
 _PAGE = 1000
+
+
+class Checks(Protocol):
+    """What knows which items it can judge."""
+
+    def check(self, item: Any) -> None:
+        """Raise a `RowError` where an item cannot be judged."""
+        ...
 
 
 class Item(NamedTuple):
@@ -78,8 +82,8 @@ class Selection:
         return int.from_bytes(hashlib.sha256(f"{self.seed}\0{identifier}".encode()).digest()[:8], "big")
 
 
-class RunFolder:
-    """One run's folder; held by one process at a time."""
+class RunFolder(Folder):
+    """One run's folder with its items; held by one process at a time."""
 
     def __init__(self, path: Path, records: str, identity: dict[str, Any]) -> None:
         """Open or create a run folder.
@@ -93,56 +97,19 @@ class RunFolder:
             RunFolderError: it holds another run, or another process works in it.
             StorageError: it cannot be written.
         """
-        self.path, self._records = path, records
-        self._identity: dict[str, Any] = json.loads(json.dumps(identity))
-        with writing(path):
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock: IO[str] = (path / ".lock").open("w")
+        super().__init__(path, identity)
+        self._records = records
         try:
-            self._hold()
-            self._check_identity()
             self._work = connect(path / "work.sqlite", _SCHEMA)
         except BaseException:
-            self._lock.close()
+            super().close()
             raise
         self._pass = 0
-
-    def _hold(self) -> None:
-        """The lock goes with the process, however it ends."""
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunFolderError(f"{self.path}: another process is working in this run folder") from None
-
-    def _check_identity(self) -> None:
-        path = self.path / "config.yaml"
-        if path.exists():
-            try:
-                stored = yaml.safe_load(path.read_text(encoding="utf-8"))["identity"]
-            except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-                raise RunFolderError(f"{path}: is not the configuration of a run; choose another --out") from error
-            for name, mine, theirs in _differences(self._identity, stored):
-                raise RunFolderError(
-                    f"{self.path}: holds another run ({name} was {theirs!r} there and is {mine!r} now); "
-                    "choose another --out (answers are shared through the ledger)"
-                )
-        elif any(not entry.name.startswith((".lock", "work.sqlite")) for entry in self.path.iterdir()):
-            raise RunFolderError(f"{self.path}: is not empty and holds no run; choose another --out")
-
-    def write_config(self, operation: dict[str, Any]) -> None:
-        """Write the resolved settings.
-
-        Args:
-            operation: the settings that do not change records.
-        """
-        with replacing(self.path / "config.yaml") as draft:
-            content = {"identity": self._identity, "operation": operation}
-            draft.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def read_in(
         self,
         rows: Iterable[tuple[str, Record | RowError]],
-        labeler: Labeler,
+        checks: Checks,
         selection: Selection,
         strict: bool,
     ) -> Index:
@@ -150,7 +117,7 @@ class RunFolder:
 
         Args:
             rows: places, and items or what is wrong with them.
-            labeler: knows what it can judge.
+            checks: knows what can be used.
             selection: which rows are taken.
             strict: stop at the first row that cannot be used.
 
@@ -165,7 +132,7 @@ class RunFolder:
             (last,) = self._work.execute("SELECT COALESCE(MAX(pass), 0) FROM items").fetchone()
             self._pass = last + 1
             with transaction(self._work):
-                self._take(_Taken(self._work, self._pass, selection, index), rows, labeler, selection, strict)
+                self._take(_Taken(self._work, self._pass, selection, index), rows, checks, selection, strict)
             counts = "COUNT(*), COUNT(record), SUM(item IS NULL AND record IS NULL)"
             found = self._work.execute(f"SELECT {counts} FROM items WHERE pass = ?", (self._pass,)).fetchone()
         index.selected, index.done_before, index.rejected = found[0], found[1], found[2] or 0
@@ -175,7 +142,7 @@ class RunFolder:
     def _take(
         taken: "_Taken",
         rows: Iterable[tuple[str, Record | RowError]],
-        labeler: Labeler,
+        checks: Checks,
         selection: Selection,
         strict: bool,
     ) -> None:
@@ -188,7 +155,7 @@ class RunFolder:
             item, error = (None, row) if isinstance(row, RowError) else (row, None)
             if item is not None:
                 try:
-                    labeler.check(item)
+                    checks.check(item)
                 except RowError as found:
                     error = found
             if error is not None:
@@ -262,28 +229,10 @@ class RunFolder:
             for (line,) in self._work.execute(query, (self._pass,)):
                 yield line
 
-    def write_manifest(self, facts: dict[str, Any], invocation: dict[str, Any]) -> None:
-        """Write what a reader needs to know where the records come from.
-
-        Args:
-            facts: the stage's own part; versions and the commit are added.
-            invocation: what was done this time; those of earlier times stay in the list.
-        """
-        path = self.path / "manifest.json"
-        earlier = json.loads(path.read_text(encoding="utf-8"))["invocations"] if path.exists() else []
-        with replacing(path) as draft:
-            whole = {
-                **facts,
-                "invocations": [*earlier, invocation],
-                "versions": versions(),
-                "commit": commit(),
-            }
-            draft.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
     def close(self) -> None:
         """Let go of the folder."""
         self._work.close()
-        self._lock.close()
+        super().close()
 
 
 def failed_items(path: Path) -> dict[str, dict[str, Any]]:
@@ -378,35 +327,3 @@ class _Taken:
             return False
         self.keys[identifier] = [key]
         return True
-
-
-def _differences(mine: Any, theirs: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        for key in dict.fromkeys([*mine, *theirs]):
-            yield from _differences(mine.get(key), theirs.get(key), f"{name}.{key}" if name else str(key))
-    elif mine != theirs:
-        yield name, mine, theirs
-
-
-def versions() -> dict[str, str]:
-    """Versions of this package and of what changes numbers."""
-    found = {}
-    for package in ("rlaif", "torch", "transformers", "tokenizers", "numpy", "jinja2", "pydantic"):
-        try:
-            found[package] = version(package)
-        except ModuleNotFoundError:
-            continue
-    return found
-
-
-def commit() -> str | None:
-    """The git commit of the checkout that runs, with `+changes` where it was changed; None elsewhere."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=root, capture_output=True, check=False)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip() + ("+changes" if dirty.returncode else "")

@@ -1,0 +1,342 @@
+"""Train a model from a config file into a run folder: resumable, and not twice."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+
+from rlaif.config import read
+from rlaif.errors import MissingExtraError
+from rlaif.io import write_lines
+from rlaif.records import Failure
+from rlaif.stages.folder import Folder
+from rlaif.stages.labels import records_file
+
+if TYPE_CHECKING:
+    from rlaif.training.data import Examples
+    from rlaif.training.dpo import DPOConfig
+    from rlaif.training.footprint import Head
+    from rlaif.training.reward_model import RewardConfig
+    from rlaif.training.sft import SFTConfig
+
+Method = Literal["sft", "reward", "dpo"]
+METHODS: tuple[Method, ...] = ("sft", "reward", "dpo")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        out: the run folder.
+        model: the model folder in it.
+        facts: what the training came to, as it stands in the manifest.
+        before: whether it was trained before, and nothing was done now.
+    """
+
+    out: Path
+    model: Path
+    facts: dict[str, Any]
+    before: bool
+
+
+def train(
+    method: Method, config: Path, out: Path, *, overrides: Sequence[str] = (), progress: bool = True
+) -> list[Trained]:
+    """Train one model, or several where a reward config names them.
+
+    Started again, it goes on from the last checkpoint; a training that came to its end is left alone.
+
+    Args:
+        method: `sft`, `reward` or `dpo`.
+        config: the YAML file (see `SFTConfig`, `RewardConfig`, `DPOConfig`).
+        out: the run folder; with several models, the folder of their run folders.
+        overrides: `section.key=value`, in place of what the file says.
+        progress: show it on standard error.
+
+    Returns:
+        What was trained.
+
+    Raises:
+        ConfigError: a setting is wrong, or the training does not fit into memory.
+        InputError: the data cannot be read, or none of it can be used.
+        ModelError: the model cannot be found or loaded.
+        RunFolderError: the folder holds another run.
+        TrainingError: the loss is no number; the last checkpoint is kept.
+        KeyboardInterrupt: after Ctrl-C, when a checkpoint is written.
+        SystemExit: after SIGTERM, likewise.
+    """
+    run: Callable[[Any, Path, bool], Trained]
+    # No model of a hub is asked for, and nobody is told of a training, whatever the libraries' defaults are.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        match method:
+            case "sft":
+                from rlaif.training.sft import SFTConfig
+
+                settings: Any = read(SFTConfig, config, overrides)
+                run = _sft
+            case "reward":
+                from rlaif.training.reward_model import RewardConfig
+
+                settings = read(RewardConfig, config, overrides)
+                run = _reward
+            case "dpo":
+                from rlaif.training.dpo import DPOConfig
+
+                settings = read(DPOConfig, config, overrides)
+                run = _dpo
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "trl", "train") from error
+    if isinstance(settings.data, dict):
+        return [run(_part(settings, name), out / name, progress) for name in settings.data]
+    return [run(settings, out, progress)]
+
+
+def _part(config: Any, name: str) -> Any:
+    """The config of one of several reward models."""
+    held_out = config.held_out.get(name, ()) if config.held_out else ()
+    return config.model_copy(update={"data": config.data[name], "held_out": held_out})
+
+
+def _sft(config: "SFTConfig", out: Path, progress: bool) -> Trained:
+    from rlaif.training.data import read_demonstrations
+    from rlaif.training.sft import train_sft
+
+    config = config.model_copy(update={"data": _files(config.data)})
+
+    def work(run: "_Run") -> dict[str, Any]:
+        examples = run.read(lambda: read_demonstrations(config.data, run.tokenizer, config.max_tokens, run.progress))
+        run.plan(config, "fused")
+        done = train_sft(config, examples, run.tokenizer, out, **run.where)
+        return {"steps": done.steps}
+
+    return _run("sft", config, config.data, out, progress, work)
+
+
+def _dpo(config: "DPOConfig", out: Path, progress: bool) -> Trained:
+    from rlaif.training.data import read_examples
+    from rlaif.training.dpo import train_dpo
+
+    config = config.model_copy(update={"data": _files(config.data)})
+
+    def work(run: "_Run") -> dict[str, Any]:
+        examples = run.read(
+            lambda: read_examples(
+                config.data,
+                run.tokenizer,
+                config.max_tokens,
+                config.labels,
+                seed=config.optimisation.seed,
+                progress=run.progress,
+            )
+        )
+        run.plan(config, "fused")
+        done = train_dpo(config, examples, run.tokenizer, out, **run.where)
+        return {"steps": done.steps}
+
+    return _run("dpo", config, config.data, out, progress, work)
+
+
+def _reward(config: "RewardConfig", out: Path, progress: bool) -> Trained:
+    from rlaif.training.data import read_examples
+    from rlaif.training.reward_model import train_reward_model
+
+    data, measured = _files(config.data), _files(config.held_out)
+    config = config.model_copy(update={"data": data, "held_out": measured})
+
+    def work(run: "_Run") -> dict[str, Any]:
+        seed = config.optimisation.seed
+        examples = run.read(
+            lambda: read_examples(
+                data, run.tokenizer, config.max_tokens, config.labels, config.margin, seed, run.progress
+            )
+        )
+        held_out = None
+        if measured:
+            held_out = read_examples(measured, run.tokenizer, config.max_tokens, seed=seed)
+        run.plan(config, "scalar")
+        done = train_reward_model(config, examples, held_out, run.tokenizer, out, **run.where)
+        facts: dict[str, Any] = {
+            "steps": done.steps,
+            "score_scale": done.score_scale,
+            "score_shift": done.score_shift,
+        }
+        if done.accuracy is not None and done.log_loss is not None and held_out is not None:
+            facts["held_out"] = {
+                "accuracy": done.accuracy._asdict(),
+                "log_loss": done.log_loss,
+                "rejected": len(held_out.failures),
+            }
+        return facts
+
+    return _run("reward", config, (*data, *measured), out, progress, work)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One training under way: its tokenizer, its place among the processes, and what reading the data found."""
+
+    out: Path
+    tokenizer: Any
+    device: str
+    processes: int
+    main: bool
+    progress: bool
+    examples: "Examples | None" = None
+    memory: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What the training functions want to know of the place."""
+        return {"device": self.device, "processes": self.processes, "progress": self.progress}
+
+    def plan(self, config: Any, head: "Head") -> None:
+        """See that the training fits into memory before a model is loaded, and say what it takes.
+
+        Raises:
+            ConfigError: it cannot fit; says what would help.
+        """
+        from rlaif.training.memory import plan, workload
+        from rlaif.training.models import find_folder
+
+        rows = self.examples.rows if self.examples is not None else []
+        together = getattr(config, "share_query", False)
+        most = max(len(row["responses"]) for row in rows)
+        found = plan(
+            workload(
+                find_folder(config.model),
+                head,
+                config.max_tokens if getattr(config, "packing", False) else max(map(_tokens(together), rows)),
+                config.optimisation,
+                device=self.device,
+                processes=self.processes,
+                rows_per_example=1 if together else most,
+                responses_per_row=most if together else 1,
+                lora_rank=config.lora.rank,
+                frozen_layers=config.frozen_layers,
+            ),
+            self.device,
+        )
+        self.memory = {name: f"{size}" for name, size in found.rows()}
+        if self.progress:
+            say = Console(stderr=True, soft_wrap=True, highlight=False)
+            say.print("memory: " + ", ".join(f"{name} {size}" for name, size in found.rows()))
+            if not found.fits:
+                say.print(f"memory may not suffice; {found.advice()}", markup=False)
+        found.check()
+
+    def read(self, reading: Callable[[], "Examples"]) -> "Examples":
+        """Read the data, and write down which rows could not be used before anything else is done."""
+        self.examples = reading()
+        if self.main:
+            write_lines(self.out / "failures.jsonl", (one.to_json() for one in self.examples.failures))
+        return self.examples
+
+
+def _run(
+    method: Method,
+    config: Any,
+    sources: Sequence[Any],
+    out: Path,
+    progress: bool,
+    work: Callable[[_Run], dict[str, Any]],
+) -> Trained:
+    from accelerate import PartialState
+
+    from rlaif.training.models import find_folder
+    from rlaif.training.tokens import Tokenizer
+
+    state = PartialState()
+    main = state.is_main_process
+    started, at = time.monotonic(), datetime.now(UTC)
+    folder = Folder(out, _identity(method, config, sources)) if main else None
+    with closing(folder) if folder is not None else nullcontext():
+        if folder is not None and folder.manifest.get("status") == "complete" and (out / "model").is_dir():
+            return Trained(out, out / "model", folder.manifest, before=True)
+        if folder is not None:
+            folder.write_config(_operation(config))
+        tokenizer = Tokenizer(find_folder(config.model))
+        run = _Run(out, tokenizer, state.device.type, state.num_processes, main, progress and main)
+        status, facts = "stopped", dict[str, Any]()
+        try:
+            facts = work(run)
+            status = "complete"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            if folder is not None:
+                facts = {"stage": f"train {method}", "model": config.model, "status": status, **_read(run), **facts}
+                invocation = {
+                    "started": at.isoformat(timespec="seconds"),
+                    "seconds": round(time.monotonic() - started, 3),
+                    "status": status,
+                }
+                folder.write_manifest(facts, invocation)
+        return Trained(out, out / "model", facts, before=False)
+
+
+def _read(run: _Run) -> dict[str, Any]:
+    found = run.examples
+    if found is None:
+        return {}
+    return {
+        "examples": len(found.rows),
+        "by_source": dict(found.by_source),
+        "shortened": found.shortened,
+        "failures": dict(_counted(found.failures)),
+        "memory": run.memory,
+    }
+
+
+def _tokens(together: bool) -> Callable[[dict[str, Any]], int]:
+    """How long an example's longest row is: a response's, or with a shared query all of them."""
+
+    def of(row: dict[str, Any]) -> int:
+        responses = [len(response) for response in row["responses"]]
+        return len(row["query"]) + (sum(responses) + len(responses) - 1 if together else max(responses))
+
+    return of
+
+
+def _counted(failures: Sequence[Failure]) -> dict[str, int]:
+    kinds = [one.failure for one in failures]
+    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
+
+_MAY_CHANGE = ("micro_batch", "gradient_checkpointing")
+"""Settings of the optimisation that may change between two runs of one training."""
+
+
+def _identity(method: Method, config: Any, sources: Sequence[Any]) -> dict[str, Any]:
+    from rlaif.generation import fingerprint
+    from rlaif.training.models import find_folder
+
+    settings = config.model_dump(mode="json", exclude={"checkpoints": True})
+    for name in _MAY_CHANGE:
+        settings["optimisation"].pop(name)
+    files = {str(path): _hash(path) for one in sources for path in (one.path, getattr(one, "labels", None)) if path}
+    return {"stage": f"train {method}", "start": fingerprint(find_folder(config.model)), **settings, "inputs": files}
+
+
+def _operation(config: Any) -> dict[str, Any]:
+    section = {name: getattr(config.optimisation, name) for name in _MAY_CHANGE}
+    return {"checkpoints": config.checkpoints.model_dump(mode="json"), "optimisation": section}
+
+
+def _files(sources: Any) -> Any:
+    """The sources with run folders replaced by the records in them."""
+    return tuple(one.model_copy(update={"path": records_file(one.path)}) for one in sources)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
