@@ -87,12 +87,29 @@ def label(
 @app.command(
     epilog="[bold]Examples[/bold]\n\n"
     "rlaif score responses.jsonl --task helpfulness --out outputs/scores\n\n"
-    "rlaif score pairs.parquet --task harmlessness --llm transformers:path/to/model --limit 100 --out outputs/try"
+    "rlaif score pairs.parquet --task harmlessness --llm transformers:path/to/model --limit 100 --out outputs/try\n\n"
+    "rlaif score responses.jsonl --reward-model outputs/reward/model --out outputs/rewards"
 )
 @grouped
-def score(run: Run, model: Model, thinking: Thinking, reading: Reading, format: Format = FormatName.auto) -> None:
-    """Give expected scores from 1 to 10 to responses (or to both responses of comparisons)."""
+def score(
+    run: Run,
+    model: Model,
+    thinking: Thinking,
+    reading: Reading,
+    format: Format = FormatName.auto,
+    reward_model: Annotated[
+        str | None, typer.Option("--reward-model", help="Score with this model folder; no labeler is asked.")
+    ] = None,
+) -> None:
+    """Give expected scores from 1 to 10 to responses (or to both responses of comparisons).
+
+    With --reward-model the scores are that model's: any number, mean 0 and variance 1 on what it was normalised on.
+    """
     from rlaif.labeling.score import Scorer
+
+    if reward_model is not None:
+        _score_by_reward_model(reward_model, run, format)
+        return
 
     _judge(Scorer(run.task, model.open(run.task, run.ledger_file), **asdict(thinking), **asdict(reading)), run, format)
 
@@ -170,9 +187,23 @@ def _judge(judge: "Judge", run: Run, format: FormatName = FormatName.auto) -> No
 
     with resumable():
         summary = judge_file(judge, run.data, run.out, **_options(run, format))
-    _print_summary(summary, judge.llm.name)
+    print_summary(summary, judge.llm.name)
     if summary.count == 0 and summary.failures:
         raise typer.Exit(1)
+
+
+def _score_by_reward_model(reward_model: str, run: Run, format: FormatName) -> None:
+    from rlaif.stages.reward_scores import score_by_reward_model
+
+    if run.named_task is not None:
+        raise ConfigError("--task is a labeler's; a reward model has none, so leave --task or --reward-model out")
+    options = {name: value for name, value in _options(run, format).items() if name not in ("ledger", "retry_failures")}
+    with resumable():
+        done = score_by_reward_model(reward_model, run.data, run.out, **options)
+    failures = ", ".join(f"{count:,} {kind}" for kind, count in sorted(done.failures.items())) or "no failures"
+    typer.echo(f"{done.records}: {done.count:,} of {done.index.selected:,} rows ({failures}); {done.seconds:.1f} s")
+    if done.shortened:
+        typer.echo(f"{done.shortened:,} queries were too long and lost tokens from their left")
 
 
 def _judge_by_panel(labelers: list["PreferenceLabeler"], run: Run, format: FormatName) -> None:
@@ -181,7 +212,7 @@ def _judge_by_panel(labelers: list["PreferenceLabeler"], run: Run, format: Forma
     with resumable():
         panel = label_by_panel(labelers, run.data, run.out, **_options(run, format))
     for name, summary in panel.members.items():
-        _print_summary(summary, name)
+        print_summary(summary, name)
     failures = ", ".join(f"{count:,} {kind}" for kind, count in sorted(panel.failures.items())) or "no failures"
     typer.echo(f"{panel.records}: the mean of {len(labelers)} labelers, {panel.count:,} rows ({failures})")
     rows = [
@@ -205,7 +236,13 @@ def _options(run: Run, format: FormatName) -> dict[str, Any]:
     }
 
 
-def _print_summary(summary: "Summary", llm: str) -> None:
+def print_summary(summary: "Summary", llm: str) -> None:
+    """Say what a run came to.
+
+    Args:
+        summary: of `judge_file`.
+        llm: who was asked.
+    """
     index, totals = summary.index, summary.totals
     failures = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.failures.items())) or "no failures"
     typer.echo(f"{summary.records}: {summary.count:,} of {index.selected:,} rows ({failures})")
