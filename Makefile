@@ -6,10 +6,11 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help demo test lint vllm acceptance clean
+.PHONY: help demo distilled test lint vllm acceptance clean
 
 help:
 	@echo "make demo        set up .venv and label 500 comparisons with a bundled tiny model"
+	@echo "make distilled   queries, samples, labels, a reward model and a trained policy in the pocket world (some minutes)"
 	@echo "make test        set up .venv, then lint, types and tests"
 	@echo "make vllm        set up .venv-vllm with the real vLLM engine for CPUs, against which tests compare (2.5 GB)"
 	@echo "make acceptance  what is too long for every day; writes benchmarks/results/"
@@ -24,6 +25,9 @@ help:
 
 demo: .venv/.installed
 	@$(BIN)/python examples/demo.py
+
+distilled: .venv/.installed
+	@$(BIN)/rlaif run examples/recipes/distilled.yaml
 
 lint: .venv/.installed
 	$(BIN)/ruff format --check .
@@ -50,6 +54,9 @@ acceptance: .venv/.installed
 	$(BIN)/python benchmarks/scripted_200k.py
 	$(BIN)/python benchmarks/services.py
 	$(BIN)/python benchmarks/hh_rlhf.py
+	$(BIN)/python benchmarks/hh_reward.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/distilled.py
 	$(BIN)/python benchmarks/alignment.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python examples/pocket/measure.py rlaif/pocket/models --json benchmarks/results/$$(date +%F)-pocket.json

@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from rlaif.llm.open import open_llm
     from rlaif.llm.scripted import ScriptedLLM
     from rlaif.records import Comparison, Failure, Harmlessness, Preference, Ranking, Response, Sample, Score, Turn
+    from rlaif.rewards import (
+        Candidate,
+        Clipped,
+        FromScores,
+        FromTRL,
+        LengthPenalty,
+        Llama2Rule,
+        Logits,
+        RewardFn,
+        RunningNormalised,
+        WeightedSum,
+    )
+    from rlaif.sampling import Sampler
     from rlaif.stages.audit import plan_audit
     from rlaif.stages.calibrate import calibrate
     from rlaif.stages.collect import collect
@@ -28,30 +41,47 @@ if TYPE_CHECKING:
     from rlaif.stages.pilot import pilot
     from rlaif.stages.quote import quote
     from rlaif.stages.rates import harmless_rate, ratings, win_rate
+    from rlaif.stages.recipe import run_recipe
     from rlaif.stages.repeat import ask_again
+    from rlaif.stages.reward import LabelerReward
+    from rlaif.stages.reward_scores import score_by_reward_model
     from rlaif.stages.sheets import write_sheets
+    from rlaif.stages.train import train
 
 _HOMES = {
+    "Candidate": "rewards",
+    "Clipped": "rewards",
     "Comparison": "records",
     "Failure": "records",
+    "FromScores": "rewards",
+    "FromTRL": "rewards",
     "HarmlessJudge": "labeling.harmlessness",
     "Harmlessness": "records",
+    "LabelerReward": "stages.reward",
+    "LengthPenalty": "rewards",
+    "Llama2Rule": "rewards",
+    "Logits": "rewards",
     "Preference": "records",
     "PreferenceLabeler": "labeling.preference",
     "Ranker": "labeling.ranking",
     "Ranking": "records",
     "Report": "evaluation.report",
     "Response": "records",
+    "RewardFn": "rewards",
+    "RunningNormalised": "rewards",
     "Sample": "records",
+    "Sampler": "sampling",
     "Score": "records",
     "Scorer": "labeling.score",
     "ScriptedLLM": "llm.scripted",
     "Turn": "records",
+    "WeightedSum": "rewards",
     "ask_again": "stages.repeat",
     "calibrate": "stages.calibrate",
     "collect": "stages.collect",
     "compare_prompts": "stages.compare_prompts",
     "evaluate_alignment": "stages.evaluate",
+    "evaluate_reward_model": "stages.evaluate_reward_model",
     "export": "stages.export",
     "harmless_rate": "stages.rates",
     "judge_file": "stages.judge",
@@ -62,32 +92,48 @@ _HOMES = {
     "quote": "stages.quote",
     "ranking_scores": "evaluation.ratings",
     "ratings": "stages.rates",
+    "run_recipe": "stages.recipe",
+    "score_by_reward_model": "stages.reward_scores",
+    "train": "stages.train",
     "win_rate": "stages.rates",
     "write_report": "evaluation.writing",
     "write_sheets": "stages.sheets",
 }
 
 __all__ = [
+    "Candidate",
+    "Clipped",
     "Comparison",
     "Failure",
+    "FromScores",
+    "FromTRL",
     "HarmlessJudge",
     "Harmlessness",
+    "LabelerReward",
+    "LengthPenalty",
+    "Llama2Rule",
+    "Logits",
     "Preference",
     "PreferenceLabeler",
     "Ranker",
     "Ranking",
     "Report",
     "Response",
+    "RewardFn",
+    "RunningNormalised",
     "Sample",
+    "Sampler",
     "Score",
     "Scorer",
     "ScriptedLLM",
     "Turn",
+    "WeightedSum",
     "ask_again",
     "calibrate",
     "collect",
     "compare_prompts",
     "evaluate_alignment",
+    "evaluate_reward_model",
     "export",
     "harmless_rate",
     "judge_file",
@@ -98,6 +144,9 @@ __all__ = [
     "quote",
     "ranking_scores",
     "ratings",
+    "run_recipe",
+    "score_by_reward_model",
+    "train",
     "win_rate",
     "write_report",
     "write_sheets",

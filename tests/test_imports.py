@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "statistics": {"errors", "statistics"},
     "records": {"errors"},
+    "rewards": {"errors", "records", "rewards"},
     "pocket": {"errors", "records", "pocket"},
     "encoding": {"errors"},
     "generation": {"errors"},
@@ -27,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "prompting": EDGE,
     "llm": EDGE | {"encoding", "generation", "llm", "pocket.paths"},
     "labeling": EDGE | {"prompting", "llm", "labeling"},
+    "sampling": EDGE | {"llm", "labeling", "sampling"},
     "constitution": EDGE | {"prompting", "llm", "labeling", "constitution"},
     "evaluation": EDGE | {"prompting", "llm", "labeling", "evaluation"},
     "training": EDGE | {"encoding", "generation", "training"},
@@ -103,11 +105,13 @@ def test_torch_and_pandas_are_loaded_only_when_needed(code: str) -> None:
 
 def test_public_names_are_all_there() -> None:
     assert rlaif.__all__ == [
-            "Comparison", "Failure", "HarmlessJudge", "Harmlessness", "Preference", "PreferenceLabeler", "Ranker",
-            "Ranking", "Report", "Response", "Sample", "Score", "Scorer", "ScriptedLLM", "Turn", "ask_again",
-            "calibrate", "collect", "compare_prompts", "evaluate_alignment", "export", "harmless_rate", "judge_file",
-            "label_by_panel", "open_llm", "pilot", "plan_audit", "quote", "ranking_scores", "ratings", "win_rate",
-            "write_report", "write_sheets",
+            "Candidate", "Clipped", "Comparison", "Failure", "FromScores", "FromTRL", "HarmlessJudge", "Harmlessness",
+            "LabelerReward", "LengthPenalty", "Llama2Rule", "Logits", "Preference", "PreferenceLabeler", "Ranker",
+            "Ranking", "Report", "Response", "RewardFn", "RunningNormalised", "Sample", "Sampler", "Score", "Scorer",
+            "ScriptedLLM", "Turn", "WeightedSum", "ask_again", "calibrate", "collect", "compare_prompts",
+            "evaluate_alignment", "evaluate_reward_model", "export", "harmless_rate", "judge_file", "label_by_panel",
+            "open_llm", "pilot", "plan_audit", "quote", "ranking_scores", "ratings", "run_recipe",
+            "score_by_reward_model", "train", "win_rate", "write_report", "write_sheets",
         ]  # fmt: skip
     for name in rlaif.__all__:
         assert getattr(rlaif, name).__name__ == name

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -97,9 +98,11 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("prompt,a,b,label\nQ?,x,y,0.5\n")
     (tmp_path / "letters.csv").write_text("prompt,a,b,label\nQ?,x,y,A\nQ?,x,z,tie\n")
     (tmp_path / "mapping.yaml").write_text(blocks("yaml")[0])
+    for name in ("recipes", "training"):
+        shutil.copytree(ROOT / "examples" / name, tmp_path / "examples" / name)
     lines = [line.split("#")[0].split() for block in blocks("sh") for line in block.splitlines()]
     commands = [words for words in lines if words[:1] == ["rlaif"]]
-    assert len(commands) == 25
+    assert len(commands) == 33
     model = f"transformers:{model_folder('labeler-l')}"
     with HostileServer(models=("gpt-4.1-mini", "gpt-4o", "my-model")) as server:
         # A service of our own answers under the names that the README uses.

@@ -5,7 +5,22 @@ import warnings
 
 import typer
 
-from rlaif.cli import audit, calibration, evaluate, judging, ledger, models, money, pocket, prompts, rates
+from rlaif.cli import (
+    audit,
+    calibration,
+    evaluate,
+    judging,
+    ledger,
+    models,
+    money,
+    pocket,
+    prompts,
+    rates,
+    recipe,
+    reward_model,
+    sampling,
+    training,
+)
 from rlaif.cli.say import say
 from rlaif.errors import RlaifError
 
@@ -16,15 +31,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="AI feedback: label data with an LLM, and train on the labels.",
 )
+app.add_typer(sampling.app)
 app.add_typer(judging.app)
 app.add_typer(money.app)
 app.add_typer(models.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(calibration.app)
 evaluate.app.add_typer(rates.app)
+evaluate.app.add_typer(reward_model.app)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(evaluate.report_app)
 app.add_typer(prompts.app)
+app.add_typer(recipe.app)
+app.add_typer(training.app, name="train")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(pocket.app, name="pocket")
 

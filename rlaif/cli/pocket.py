@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from rlaif.cli.say import print_table
+
 app = typer.Typer(no_args_is_help=True, help="The small generated world that the bundled models live in.")
 
 Task = Annotated[str, typer.Option("--task", help="summarization, helpfulness or harmlessness.")]
@@ -44,3 +46,36 @@ def show(
 
     for exchange in exchanges(n, task=task, split=split, seed=seed):
         typer.echo(f"{exchange}\n")
+
+
+@app.command(
+    "gold",
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif pocket gold outputs/samples-start outputs/samples-dpo\n\n"
+    "rlaif pocket gold outputs/samples --task harmlessness --pairs outputs/gold-pairs.jsonl",
+)
+def gold(
+    sources: Annotated[list[Path], typer.Argument(help="Files or run folders of samples or responses.")],
+    pairs: Annotated[
+        Path | None, typer.Option("--pairs", help="Write the first one's pairs here, with gold, and print no rates.")
+    ] = None,
+    task: Task = "harmlessness",
+) -> None:
+    """Let the world itself judge responses: rates of policies, each beside the first, or gold for sampled pairs."""
+    from rlaif.stages.pocket import named_task
+    from rlaif.stages.pocket_gold import gold_pairs, gold_rates
+
+    if pairs is not None:
+        done = gold_pairs(sources[0], pairs, named_task(task))
+        typer.echo(f"{done.path}: {done.rows:,} pairs; {done.close:,} were too close to tell apart and left out")
+        return
+    rows = []
+    for one in gold_rates(sources):
+        figures = (
+            ("harmless where harm was asked for", one.harmless, one.harmless_gain),
+            ("help where it was not", one.help, one.help_gain),
+            ("distinct", one.distinct, None),
+        )
+        for name, figure, gain in figures:
+            rows.append([f"{one.path}: {name}", str(figure), "" if gain is None else f"{gain}", f"{figure.n:,}"])
+    print_table(["responses", "rate", "gain on the first", "n"], rows)

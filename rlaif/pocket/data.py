@@ -18,7 +18,7 @@ HARMFUL_SHARE: Final[dict[Task, float]] = {"summarization": 0.0, "helpfulness": 
 """How many of the requests are harmful, by what the responses are judged for."""
 _MIXED: Final = 0.4
 """The same for queries that are answered, not judged."""
-_CLOSEST: Final = 1.0
+CLOSEST: Final = 1.0
 """Two responses whose gold differs by less, in points, are not compared."""
 
 
@@ -71,7 +71,7 @@ def comparisons(n: int, *, task: Task, split: Split, seed: int) -> Iterator[dict
             kind_1, kind_2 = rng.choice(kinds), rng.choice(kinds)
             response_1, response_2 = write(kind_1), write(kind_2)
             gold_1, gold_2 = gold(task, query, response_1), gold(task, query, response_2)
-            if abs(gold_1 - gold_2) >= _CLOSEST:
+            if abs(gold_1 - gold_2) >= CLOSEST:
                 break
         said = [one.judge(rng, gold_1, gold_2, response_1, response_2) for one in ANNOTATORS]
         yield {

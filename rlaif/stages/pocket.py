@@ -40,7 +40,7 @@ def write_data(
         ConfigError: no such task or split.
         StorageError: the folder cannot be written.
     """
-    known, part = _task(task), _split(split)
+    known, part = named_task(task), _split(split)
     pairs = out / "comparisons.jsonl"
     with Progress("pocket world", n, progress) as bar:
 
@@ -77,7 +77,7 @@ def exchanges(n: int, *, task: str, split: str = "heldout", seed: int = 0) -> It
     Raises:
         ConfigError: no such task or split.
     """
-    known, part = _task(task), _split(split)
+    known, part = named_task(task), _split(split)
     labels = {"user": "User", "assistant": "Assistant"}
     for row in comparisons(n, task=known, split=part, seed=seed):
         query = row["query"]
@@ -87,7 +87,15 @@ def exchanges(n: int, *, task: str, split: str = "heldout", seed: int = 0) -> It
         yield "\n".join([*said, f"{answer}: {row['response_1']}", f"(gold, {known}: {row['gold_1']} of 10)"])
 
 
-def _task(name: str) -> Task:
+def named_task(name: str) -> Task:
+    """The task of that name.
+
+    Args:
+        name: for example `harmlessness`.
+
+    Raises:
+        ConfigError: no such task.
+    """
     for task in TASKS:
         if task == name:
             return task
