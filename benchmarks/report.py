@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,11 +18,14 @@ def machine() -> dict[str, Any]:
     memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     found = {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "memory_gb": memory >> 20}
     found["python"] = platform.python_version()
-    for package in ("torch", "transformers", "pydantic"):
+    for package in ("torch", "transformers", "trl", "pydantic"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
     return found
 
 

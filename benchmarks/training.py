@@ -33,15 +33,15 @@ SHAPES = {
 PAIRS, MICRO, STEPS, ROUNDS = 256, 8, 16, 3
 
 
-def pairs(shape: dict[str, Any]) -> list[dict[str, Any]]:
+def pairs(shape: dict[str, Any], count: int = PAIRS, words: int = 2000) -> list[dict[str, Any]]:
     """Random tokens: what a step costs does not depend on what they say."""
     rng = random.Random(0)
 
     def ids(bounds: tuple[int, int]) -> list[int]:
-        return [rng.randrange(5, 2000) for _ in range(rng.randint(*bounds))]
+        return [rng.randrange(5, words) for _ in range(rng.randint(*bounds))]
 
     rows = []
-    for number in range(PAIRS):
+    for number in range(count):
         query, responses = ids(shape["query"]), [[*ids(shape["response"]), 1] for _ in range(2)]
         row = {"id": str(number), "query": query, "responses": responses, "preference": 0.7, "weight": 1.0}
         row |= {"ranked": 0.0, "margin": 0.0, "row": number, "length": len(query) + sum(map(len, responses))}
@@ -51,8 +51,18 @@ def pairs(shape: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def trainer(kind: str, setting: str, shape: dict[str, Any], folder: Path, out: Path) -> Any:
-    """TRL's trainer or ours, ready for `STEPS` steps."""
+def trainer(
+    kind: str,
+    setting: str,
+    rows: list[dict[str, Any]],
+    folder: Path,
+    out: Path,
+    *,
+    micro: int = MICRO,
+    steps: int = STEPS,
+    on_accelerator: bool = False,
+) -> Any:
+    """TRL's trainer or ours, ready to train: in float32 on a CPU, in bfloat16 on an accelerator."""
     import torch
     from datasets import Dataset
     from transformers import AutoTokenizer
@@ -68,14 +78,18 @@ def trainer(kind: str, setting: str, shape: dict[str, Any], folder: Path, out: P
 
     torch.manual_seed(0)
     grouped = setting.endswith("by-length")
-    optimisation = Optimisation(batch=MICRO, micro_batch=MICRO, max_steps=STEPS, group_by_length=grouped)
-    arguments: dict[str, Any] = trainer_arguments(out, optimisation, Checkpoints(every_steps=1000), 1, False)
-    arguments |= {"report_to": [], "max_length": None}
-    rows, ids = pairs(shape), [str(number) for number in range(PAIRS)]
+    dtype = torch.bfloat16 if on_accelerator else torch.float32
+    # Nobody has trained this reference, so that a loss means nothing.
+    optimisation = Optimisation(
+        batch=micro, micro_batch=micro, max_steps=steps, group_by_length=grouped, max_loss=1e9, learning_rate=1e-7
+    )
+    arguments: dict[str, Any] = trainer_arguments(out, optimisation, Checkpoints(every_steps=1000), 1, on_accelerator)
+    arguments |= {"report_to": [], "max_length": None, "save_strategy": "no"}
+    ids = [row["id"] for row in rows]
     given: dict[str, Any] = {"processing_class": AutoTokenizer.from_pretrained(folder)}
     collator = Collator(2, setting.startswith("shared"), columns=("preference", "weight", "row", "ranked", "margin"))
     if kind == "reward":
-        model = head_from_policy(folder, torch.float32, 2)
+        model = head_from_policy(folder, dtype, 2)
         args = TRLRewardConfig(**arguments)
         if setting == "trl":
             texts = [
@@ -85,7 +99,7 @@ def trainer(kind: str, setting: str, shape: dict[str, Any], folder: Path, out: P
             return RewardTrainer(model=model, args=args, train_dataset=Dataset.from_list(texts), **given)
         given |= {"args": args, "train_dataset": Dataset.from_list(rows), "data_collator": collator}
         return SoftRewardTrainer(model, optimisation, ids, **given)
-    policy = load_policy(folder, torch.float32)
+    policy = load_policy(folder, dtype)
     args = TRLDPOConfig(**arguments, precompute_ref_log_probs=True)
     if setting == "trl":
 
@@ -113,7 +127,7 @@ def one(kind: str, setting: str, shape: str, folder: Path) -> None:
     from transformers import PrinterCallback
 
     with tempfile.TemporaryDirectory() as out:
-        made = trainer(kind, setting, SHAPES[shape], folder, Path(out))
+        made = trainer(kind, setting, pairs(SHAPES[shape]), folder, Path(out))
         made.remove_callback(PrinterCallback)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start = time.monotonic()

@@ -21,9 +21,9 @@ from rlaif.training.settings import Optimisation
 PARTS = ("weights", "reference", "gradients", "optimizer", "activations", "logits", "workspace")
 _LOST_ON_CPU = {(False, False): 0.3, (True, False): 1.0, (False, True): 1.0, (True, True): 2.5}
 """Holes that glibc's `malloc` leaves, as a share of what blocks below 32 MiB take: without and with adapters, without
-and with checkpointing, which free and ask more. Measured on random models (see the test marked `acceptance`), and rough:
-with adapters from .8 to 2.3. With `MALLOC_MMAP_THRESHOLD_=1048576` in the environment there are none, and a step takes a
-quarter to a half longer."""
+and with checkpointing, which free and ask more. Measured on random models (see the test marked `acceptance`), and
+rough: with adapters from .8 to 2.3. With `MALLOC_MMAP_THRESHOLD_=1048576` in the environment there are none, and a
+step takes a quarter to a half longer."""
 _LOST_ON_CUDA = 0.1
 """Rounding, holes and the libraries' workspaces, as a share of everything."""
 
