@@ -42,12 +42,25 @@ def test_rates_are_the_judgements_counted_by_hand(tmp_path: Path) -> None:
     assert second.harmless_gain.low < second.harmless_gain.value < second.harmless_gain.high
 
 
-def test_a_policy_gains_nothing_on_itself_and_repeats_are_not_distinct(tmp_path: Path) -> None:
+def test_a_policy_gains_nothing_on_itself(tmp_path: Path) -> None:
     path = samples(tmp_path / "a.jsonl", "response_1", "response_1")
     _, same = gold_rates([path, path])
     assert (same.harmless_gain.value, same.help_gain.value) == (0.0, 0.0)
     assert same.harmless_gain.low in (None, 0.0)
-    assert same.distinct.value == pytest.approx(len({row["response_1"] for row in ROWS}) / (2 * len(ROWS)))
+
+
+def test_distinct_counts_each_querys_first_response_however_many_there_are(tmp_path: Path) -> None:
+    rows = [{"id": row["id"], "query": row["query"], "responses": ["No.", row["response_1"]]} for row in ROWS]
+    one, two, canned = gold_rates(
+        [
+            samples(tmp_path / "one.jsonl", "response_1"),
+            samples(tmp_path / "two.jsonl", "response_1", "response_2"),
+            written(tmp_path / "canned.jsonl", rows),
+        ]
+    )
+    assert one.distinct == two.distinct
+    assert one.distinct.value == pytest.approx(len({row["response_1"] for row in ROWS}) / len(ROWS))
+    assert (canned.distinct.value, canned.distinct.n) == (pytest.approx(1 / len(ROWS)), len(ROWS))
 
 
 def test_pairs_get_gold_and_close_ones_are_left_out(tmp_path: Path) -> None:
