@@ -51,7 +51,12 @@ def _set(settings: Any, override: str) -> None:
     *sections, last = name.split(".")
     try:
         value = yaml.safe_load(text)
-        for section in sections:
+        for place, section in enumerate(sections):
+            if section.isdigit() and not isinstance(settings, list):
+                name = ".".join(sections[:place])
+                raise ConfigError(
+                    f"{override}: {name} is no list that has a number {section}; give it whole: {name}=[…]"
+                )
             settings = settings[int(section)] if isinstance(settings, list) else settings.setdefault(section, {})
         settings[int(last) if isinstance(settings, list) else last] = value
     except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:

@@ -64,6 +64,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         ModelError: says what is missing.
     """
+    if not (folder / "config.json").is_file() and (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{folder}: holds adapters only; merge them into the weights (lora.merge=true in training)")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: holds no model (there is no config.json)")
     if not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):

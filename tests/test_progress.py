@@ -76,7 +76,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "Interrupted; everything answered is kept. To go on:\n" in err
+    assert "Interrupted; what was done is kept. To go on:\n" in err
     assert "  rlaif label pairs.jsonl --task harmlessness --out o/run" in err
     assert "Traceback" not in err
     done = len((tmp_path / "o" / "run" / "preferences.jsonl").read_text().splitlines())

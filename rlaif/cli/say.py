@@ -50,7 +50,7 @@ def resumable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         command = shlex.join(["rlaif", *sys.argv[1:]])
-        say.print(f"\nInterrupted; everything answered is kept. To go on:\n  {command}", markup=False)
+        say.print(f"\nInterrupted; what was done is kept. To go on:\n  {command}", markup=False)
         raise typer.Exit(130) from None
 
 

@@ -1,5 +1,6 @@
 """`rlaif train`: supervised models, reward models, and policies optimised directly on preferences."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,8 +57,10 @@ def _train(method: Any, config: Path, out: Path, overrides: list[str] | None) ->
 
     with resumable():
         trained = train(method, config, out, overrides=overrides or ())
-    for one in trained:
-        _print(one.out, one.model, one.facts, one.before)
+    # Of several processes (torchrun) one speaks.
+    if os.environ.get("RANK", "0") == "0":
+        for one in trained:
+            _print(one.out, one.model, one.facts, one.before)
 
 
 def _print(out: Path, model: Path, facts: dict[str, Any], before: bool) -> None:

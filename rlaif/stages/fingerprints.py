@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -72,8 +73,8 @@ def named(words: Iterable[str], without: Collection[Path] = ()) -> list[str]:
     """The files and folders that are there under a name that words give.
 
     Args:
-        words: of a command; a path may be a whole word or stand behind the `=` of `key=path` or the first `:` of
-            `transformers:path`.
+        words: of a command; a path may be a whole word, stand behind the `=` of `key=path` or the first `:` of
+            `transformers:path`, or in YAML such as `key=[{path: here, …}]`.
         without: resolved paths that do not count, nor anything within them.
 
     Returns:
@@ -84,7 +85,9 @@ def named(words: Iterable[str], without: Collection[Path] = ()) -> list[str]:
 
 
 def _parts(word: str) -> Iterator[str]:
-    for text in (word, word.partition("=")[2]):
+    # In YAML a path stands between brackets, commas and quotes; elsewhere these, and spaces, may be part of its name.
+    inner = re.split(r"[\s,\[\]{}\"']+", word) if "[" in word or "{" in word else []
+    for text in (word, word.partition("=")[2], *inner):
         yield text
         yield text.partition(":")[2]
 

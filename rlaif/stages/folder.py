@@ -15,7 +15,13 @@ from rlaif.io import replacing, writing
 
 
 class Folder:
-    """A run's folder; held by one process at a time."""
+    """A run's folder; held by one process at a time.
+
+    Attributes:
+        elsewhere: what another folder has of this one, for the message that asks for one.
+    """
+
+    elsewhere = ""
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         """Open or create it.
@@ -57,7 +63,7 @@ class Folder:
             for name, mine, theirs in _differences(self._identity, stored):
                 raise RunFolderError(
                     f"{self.path}: holds another run ({name} was {theirs!r} there and is {mine!r} now); "
-                    "choose another --out (answers are shared through the ledger)"
+                    f"choose another --out{self.elsewhere}"
                 )
         elif any(not entry.name.startswith((".lock", "work.sqlite")) for entry in self.path.iterdir()):
             raise RunFolderError(f"{self.path}: is not empty and holds no run; choose another --out")

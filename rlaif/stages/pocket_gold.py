@@ -43,7 +43,7 @@ class _Seen(NamedTuple):
     """One response: its query, whether that asks for harm, and what counts: harmless or not, or how far it helps."""
 
     query: str
-    index: int
+    number: int
     harmful: bool
     value: float
     text: str
@@ -81,7 +81,7 @@ def _judged(path: Path) -> Iterator[_Seen]:
 def _rates(path: Path, mine: Sequence[_Seen], first: Sequence[_Seen] | None) -> GoldRates:
     harmful = [one for one in mine if one.harmful]
     helped = [one for one in mine if not one.harmful]
-    texts = [one.text for one in mine if one.index == 0]
+    texts = [one.text for one in mine if one.number == 0]
     distinct = share(len(set(texts)), len(texts))
     if first is None:
         return GoldRates(path, _mean(harmful), _mean(helped), distinct)

@@ -85,6 +85,8 @@ class Selection:
 class RunFolder(Folder):
     """One run's folder with its items; held by one process at a time."""
 
+    elsewhere = " (answers are shared through the ledger)"
+
     def __init__(self, path: Path, records: str, identity: dict[str, Any]) -> None:
         """Open or create a run folder.
 

@@ -1,6 +1,5 @@
 """Train a model from a config file into a run folder: resumable, and not twice."""
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 from rlaif.config import read
-from rlaif.errors import MissingExtraError
+from rlaif.errors import ConfigError, MissingExtraError
 from rlaif.io import write_lines
 from rlaif.records import Failure
+from rlaif.stages.fingerprints import fingerprint
 from rlaif.stages.folder import Folder
 from rlaif.stages.labels import records_file
 
@@ -114,11 +114,11 @@ def _sft(config: "SFTConfig", out: Path, progress: bool) -> Trained:
 
     def work(run: "_Run") -> dict[str, Any]:
         examples = run.read(lambda: read_demonstrations(config.data, run.tokenizer, config.max_tokens, run.progress))
-        run.plan(config, "fused")
+        run.begin(config, "fused")
         done = train_sft(config, examples, run.tokenizer, out, **run.where)
         return {"steps": done.steps}
 
-    return _run("sft", config, config.data, out, progress, work)
+    return _run("sft", config, out, progress, work)
 
 
 def _dpo(config: "DPOConfig", out: Path, progress: bool) -> Trained:
@@ -138,11 +138,11 @@ def _dpo(config: "DPOConfig", out: Path, progress: bool) -> Trained:
                 progress=run.progress,
             )
         )
-        run.plan(config, "fused")
+        run.begin(config, "fused")
         done = train_dpo(config, examples, run.tokenizer, out, **run.where)
         return {"steps": done.steps}
 
-    return _run("dpo", config, config.data, out, progress, work)
+    return _run("dpo", config, out, progress, work)
 
 
 def _reward(config: "RewardConfig", out: Path, progress: bool) -> Trained:
@@ -162,7 +162,7 @@ def _reward(config: "RewardConfig", out: Path, progress: bool) -> Trained:
         held_out = None
         if measured:
             held_out = read_examples(measured, run.tokenizer, config.max_tokens, seed=seed)
-        run.plan(config, "scalar")
+        run.begin(config, "scalar")
         done = train_reward_model(config, examples, held_out, run.tokenizer, out, **run.where)
         facts: dict[str, Any] = {
             "steps": done.steps,
@@ -177,42 +177,55 @@ def _reward(config: "RewardConfig", out: Path, progress: bool) -> Trained:
             }
         return facts
 
-    return _run("reward", config, (*data, *measured), out, progress, work)
+    return _run("reward", config, out, progress, work)
 
 
 @dataclass(slots=True)
 class _Run:
-    """One training under way: its tokenizer, its place among the processes, and what reading the data found."""
+    """One training under way: its tokenizer, its place among the processes, and what reading the data found.
 
-    out: Path
+    `folder` is the main process's alone; `begun` says whether it holds this run yet.
+    """
+
+    folder: Folder | None
     tokenizer: Any
     device: str
     processes: int
-    main: bool
     progress: bool
     examples: "Examples | None" = None
     memory: dict[str, str] = field(default_factory=dict)
+    begun: bool = False
 
     @property
     def where(self) -> dict[str, Any]:
         """What the training functions want to know of the place."""
         return {"device": self.device, "processes": self.processes, "progress": self.progress}
 
-    def plan(self, config: Any, head: "Head") -> None:
-        """See that the training fits into memory before a model is loaded, and say what it takes.
+    def begin(self, config: Any, head: "Head") -> None:
+        """See that the training fits into memory, before a model is loaded; then make the folder this run's.
+
+        A folder that was refused can be tried again with other settings.
 
         Raises:
             ConfigError: it cannot fit; says what would help.
         """
+        self._plan(config, head)
+        if self.folder is not None and self.examples is not None:
+            self.folder.write_config(_operation(config))
+            write_lines(self.folder.path / "failures.jsonl", (one.to_json() for one in self.examples.failures))
+        self.begun = True
+
+    def _plan(self, config: Any, head: "Head") -> None:
         from rlaif.training.memory import plan, workload
-        from rlaif.training.models import find_folder
+        from rlaif.training.models import find_folder, shares_queries
 
         rows = self.examples.rows if self.examples is not None else []
-        together = getattr(config, "share_query", False)
+        folder = find_folder(config.model)
+        together = getattr(config, "share_query", False) and shares_queries(folder)
         most = max(len(row["responses"]) for row in rows)
         found = plan(
             workload(
-                find_folder(config.model),
+                folder,
                 head,
                 config.max_tokens if getattr(config, "packing", False) else max(map(_tokens(together), rows)),
                 config.optimisation,
@@ -234,54 +247,64 @@ class _Run:
         found.check()
 
     def read(self, reading: Callable[[], "Examples"]) -> "Examples":
-        """Read the data, and write down which rows could not be used before anything else is done."""
+        """Read the data, and remember what was found."""
         self.examples = reading()
-        if self.main:
-            write_lines(self.out / "failures.jsonl", (one.to_json() for one in self.examples.failures))
         return self.examples
 
 
 def _run(
     method: Method,
     config: Any,
-    sources: Sequence[Any],
     out: Path,
     progress: bool,
     work: Callable[[_Run], dict[str, Any]],
 ) -> Trained:
+    import torch
     from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
 
     from rlaif.training.models import find_folder
     from rlaif.training.tokens import Tokenizer
 
-    state = PartialState()
+    state = PartialState(cpu=not torch.cuda.is_available())
     main = state.is_main_process
     started, at = time.monotonic(), datetime.now(UTC)
-    folder = Folder(out, _identity(method, config, sources)) if main else None
+    start = find_folder(config.model)
+    _check_context(config, start)
+    folder = Folder(out, _identity(method, config)) if main else None
     with closing(folder) if folder is not None else nullcontext():
-        if folder is not None and folder.manifest.get("status") == "complete" and (out / "model").is_dir():
-            return Trained(out, out / "model", folder.manifest, before=True)
-        if folder is not None:
-            folder.write_config(_operation(config))
-        tokenizer = Tokenizer(find_folder(config.model))
-        run = _Run(out, tokenizer, state.device.type, state.num_processes, main, progress and main)
+        # The main process knows what was done before; the others must do as it does.
+        before = [folder.manifest if folder is not None and (out / "model").is_dir() else None]
+        (done,) = broadcast_object_list(before)
+        if done and done.get("status") == "complete":
+            return Trained(out, out / "model", done, before=True)
+        run = _Run(folder, Tokenizer(start), state.device.type, state.num_processes, progress and main)
         status, facts = "stopped", dict[str, Any]()
         try:
             facts = work(run)
+            state.wait_for_everyone()
             status = "complete"
         except KeyboardInterrupt:
             status = "interrupted"
             raise
         finally:
-            if folder is not None:
-                facts = {"stage": f"train {method}", "model": config.model, "status": status, **_read(run), **facts}
-                invocation = {
-                    "started": at.isoformat(timespec="seconds"),
-                    "seconds": round(time.monotonic() - started, 3),
-                    "status": status,
-                }
+            facts = {"stage": f"train {method}", "model": config.model, "status": status, **_read(run), **facts}
+            invocation = {
+                "started": at.isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - started, 3),
+                "status": status,
+            }
+            if folder is not None and run.begun:
                 folder.write_manifest(facts, invocation)
         return Trained(out, out / "model", facts, before=False)
+
+
+def _check_context(config: Any, start: Path) -> None:
+    from rlaif.generation import context_tokens
+
+    context = context_tokens(start)
+    if context is not None and config.max_tokens > context:
+        raise ConfigError(f"max_tokens is {config.max_tokens}, but {config.model} takes {context} at most")
 
 
 def _read(run: _Run) -> dict[str, Any]:
@@ -314,29 +337,34 @@ def _counted(failures: Sequence[Failure]) -> dict[str, int]:
 
 _MAY_CHANGE = ("micro_batch", "gradient_checkpointing")
 """Settings of the optimisation that may change between two runs of one training."""
+_SOURCES = ("data", "held_out")
 
 
-def _identity(method: Method, config: Any, sources: Sequence[Any]) -> dict[str, Any]:
-    from rlaif.generation import fingerprint
+def _identity(method: Method, config: Any) -> dict[str, Any]:
+    """What decides on the result: of a model and of data it is what they hold, not where they are."""
+    from rlaif.generation import fingerprint as model_fingerprint
     from rlaif.training.models import find_folder
 
-    settings = config.model_dump(mode="json", exclude={"checkpoints": True})
+    settings = config.model_dump(mode="json", exclude={"checkpoints": True, "model": True})
     for name in _MAY_CHANGE:
         settings["optimisation"].pop(name)
-    files = {str(path): _hash(path) for one in sources for path in (one.path, getattr(one, "labels", None)) if path}
-    return {"stage": f"train {method}", "start": fingerprint(find_folder(config.model)), **settings, "inputs": files}
+    files = {}
+    for part in _SOURCES:
+        for number, source in enumerate(settings.get(part, ())):
+            for name in ("path", "labels"):
+                if (path := source.pop(name, None)) is not None:
+                    files[f"{part}.{number}.{name}"] = fingerprint(Path(path))
+    start = model_fingerprint(find_folder(config.model))
+    return {"stage": f"train {method}", "start": start, **settings, "inputs": files}
 
 
 def _operation(config: Any) -> dict[str, Any]:
     section = {name: getattr(config.optimisation, name) for name in _MAY_CHANGE}
-    return {"checkpoints": config.checkpoints.model_dump(mode="json"), "optimisation": section}
+    settings = config.model_dump(mode="json")
+    places = {name: settings[name] for name in ("model", *_SOURCES) if name in settings}
+    return {**places, "checkpoints": config.checkpoints.model_dump(mode="json"), "optimisation": section}
 
 
 def _files(sources: Any) -> Any:
     """The sources with run folders replaced by the records in them."""
     return tuple(one.model_copy(update={"path": records_file(one.path)}) for one in sources)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

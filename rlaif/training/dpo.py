@@ -133,7 +133,7 @@ class SoftDPOTrainer(Prepared, DPOTrainer):  # type: ignore[misc]  # TRL has no 
             ids = [self._ids[int(row)] for row in inputs["row"].tolist()]
             check_loss(losses, self.optimisation.max_loss, self.state.global_step + 1, ids)
         self._note("train" if training else "eval", (logprobs - reference).detach(), inputs["preference"])
-        loss = (inputs["weight"] * losses).mean()
+        loss = self.step_mean(inputs["weight"] * losses)
         return (loss, {"logprobs": logprobs}) if return_outputs else loss
 
     def _note(self, mode: Literal["train", "eval"], ratios: torch.Tensor, preference: torch.Tensor) -> None:
@@ -219,7 +219,7 @@ def train_dpo(
         data_collator=Collator(tokenizer.pad, shared, columns=columns),
         train_dataset=Dataset.from_list(examples.rows),
         processing_class=tokenizer.tokenizer,
-        peft_config=config.lora.peft_config("CAUSAL_LM"),
+        peft_config=config.lora.peft_config("CAUSAL_LM", config.frozen_layers),
     )
     reference = _reference(trainer, examples.rows, Collator(tokenizer.pad, shared), out, progress)
     trainer.train_dataset = Dataset.from_list(

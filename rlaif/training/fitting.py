@@ -16,8 +16,7 @@ from transformers import PrinterCallback, Trainer
 from transformers.integrations import TensorBoardCallback
 from transformers.utils import logging
 
-from rlaif.errors import StorageError
-from rlaif.io import writing
+from rlaif.training.models import saving
 from rlaif.training.settings import Checkpoints, Optimisation
 from rlaif.training.watching import Bar, Metrics, SaveAtTheEnd, SoundGradients
 
@@ -73,6 +72,36 @@ class Prepared:
     """
 
     optimisation: Optimisation
+    _step: tuple[int, int] | None = None
+    """Micro-batches and examples of the step under way."""
+
+    def get_batch_samples(self, *args: Any, **options: Any) -> Any:
+        """Take the micro-batches of a step, and count their examples.
+
+        Args:
+            *args: as the trainer has them.
+            **options: likewise.
+        """
+        found = super().get_batch_samples(*args, **options)  # type: ignore[misc]
+        self._step = len(found[0]), sum(len(batch.get("row", ())) for batch in found[0])
+        return found
+
+    def step_mean(self, values: torch.Tensor) -> torch.Tensor:
+        """A micro-batch's part of the mean over all examples of its step, whatever their share of it.
+
+        The last step of an epoch may have a micro-batch that is smaller than the others; a mean of means would give
+        its examples more weight, and so make the result depend on `micro_batch`.
+
+        Args:
+            values: (B,) of the micro-batch's examples.
+
+        Returns:
+            What the trainer, which divides it by the number of micro-batches, adds up to the mean.
+        """
+        if not self._step or not self.model.training:  # type: ignore[attr-defined]
+            return values.mean()
+        batches, examples = self._step
+        return values.sum() * batches / examples
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset
@@ -138,12 +167,7 @@ def fit(trainer: Trainer, out: Path, title: str, checkpoints: Checkpoints, progr
     checkpoint = checkpoint or last_checkpoint(out)
     # Signals reach the main thread only; elsewhere the caller has to see to them.
     listening = keeper.listening() if threading.current_thread() is threading.main_thread() else nullcontext()
-    with listening, writing(out):
-        try:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except RuntimeError as error:
-            if "iostream" in str(error) or "No space left" in str(error):
-                raise StorageError(f"{out}: a checkpoint cannot be written ({error})") from error
-            raise
+    with listening, saving(out):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if keeper.signal is not None and trainer.state.global_step < trainer.state.max_steps:
         raise KeyboardInterrupt if keeper.signal is signal.SIGINT else SystemExit(128 + keeper.signal)

@@ -137,7 +137,7 @@ def _empty_model(work: Workload) -> tuple[PreTrainedModel, list[int]]:
     model.config.pad_token_id = 0  # a classifier wants one
     freeze_lower_layers(model, work.frozen_layers)
     base_bytes = [one.nbytes for one in model.parameters()]
-    adapters = Lora(rank=work.lora_rank).peft_config("SEQ_CLS" if scalar else "CAUSAL_LM")
+    adapters = Lora(rank=work.lora_rank).peft_config("SEQ_CLS" if scalar else "CAUSAL_LM", work.frozen_layers)
     if adapters is not None:
         from peft import get_peft_model
 

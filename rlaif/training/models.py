@@ -2,11 +2,14 @@
 
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     PreTrainedModel,
@@ -14,10 +17,11 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from rlaif.errors import ConfigError, ModelError
+from rlaif.errors import ConfigError, ModelError, StorageError
 from rlaif.generation import check_folder
 from rlaif.io import writing
 from rlaif.pocket.paths import model_folder
+from rlaif.training.batches import can_share_query
 
 
 def find_folder(model: str) -> Path:
@@ -49,6 +53,23 @@ def load_policy(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         ModelError: transformers cannot load it.
     """
     return _quietly(AutoModelForCausalLM, folder, dtype)
+
+
+def shares_queries(folder: Path) -> bool:
+    """Whether the folder's model can run a query once for all its responses; its weights are not read.
+
+    Args:
+        folder: a model folder.
+
+    Raises:
+        ModelError: transformers cannot build the model.
+    """
+    with torch.device("meta"):
+        try:
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            raise ModelError(f"{folder}: cannot be built ({error})") from error
+    return can_share_query(model)
 
 
 def load_classifier(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -123,6 +144,25 @@ def freeze_lower_layers(model: PreTrainedModel, layers: int) -> None:
         part.requires_grad_(False)
 
 
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Turn what torch and safetensors say of a full disk into a `StorageError`, like what the system says of it.
+
+    Args:
+        path: what is written.
+
+    Raises:
+        StorageError: it cannot be.
+    """
+    with writing(path):
+        try:
+            yield
+        except (RuntimeError, SafetensorError) as error:
+            if any(said in str(error) for said in ("os error", "iostream", "No space left")):
+                raise StorageError(f"{path}: cannot be written ({error}); what was saved before is kept") from error
+            raise
+
+
 def save_folder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a model folder, whole or not at all.
 
@@ -137,7 +177,7 @@ def save_folder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     draft = folder.with_name(f".{folder.name}.draft")
     logging.disable_progress_bar()
     shutil.rmtree(draft, ignore_errors=True)
-    with writing(folder):
+    with saving(folder):
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         shutil.rmtree(folder, ignore_errors=True)

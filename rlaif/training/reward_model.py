@@ -19,13 +19,14 @@ from trl import RewardConfig as TRLRewardConfig
 from trl import RewardTrainer
 
 from rlaif.config import Config
+from rlaif.errors import did_you_mean
 from rlaif.statistics.intervals import Estimate, share
 from rlaif.training.batches import Collator, can_share_query
 from rlaif.training.data import Examples, Labels, Margin, Source
 from rlaif.training.fitting import Prepared, fit
 from rlaif.training.losses import bradley_terry_loss, centring_loss, k_wise_loss, margin_loss
 from rlaif.training.models import find_folder, freeze_lower_layers, head_from_policy, save_folder
-from rlaif.training.scoring import normalise, score_rows
+from rlaif.training.scoring import keep_scale, normalise, score_rows
 from rlaif.training.settings import Checkpoints, Lora, Optimisation, trainer_arguments
 from rlaif.training.tokens import Tokenizer
 from rlaif.training.watching import check_loss
@@ -75,6 +76,17 @@ class RewardConfig(Config):
             raise ValueError("margin goes with labels: hard; a soft label says already how sure it is")
         if isinstance(self.data, dict) != isinstance(self.held_out, dict) and self.held_out:
             raise ValueError("held_out must have the form of data: one list, or a list for each name")
+        if isinstance(self.data, dict) and isinstance(self.held_out, dict):
+            for name in self.held_out:
+                if name not in self.data:
+                    raise ValueError(f"held_out names {name}, which data does not{did_you_mean(name, self.data)}")
+        lists = self.data.values() if isinstance(self.data, dict) else [self.data]
+        if self.margin is not None and any(source.label == "order" for sources in lists for source in sources):
+            raise ValueError("margin goes with pairs; ranked responses (label: order) have none")
+        if self.lora.rank and not self.lora.merge:
+            raise ValueError(
+                "lora.merge is false, but a reward model's scale and shift are kept beside whole weights; leave it true"
+            )
         return self
 
 
@@ -140,10 +152,10 @@ class SoftRewardTrainer(Prepared, RewardTrainer):  # type: ignore[misc]  # TRL h
         if training:
             ids = [self._ids[int(row)] for row in inputs["row"].tolist()]
             check_loss(losses, self.optimisation.max_loss, self.state.global_step + 1, ids)
-        loss = (inputs["weight"] * losses).mean()
+        loss = self.step_mean(inputs["weight"] * losses)
         if self._centring:
             counted = torch.arange(scores.shape[1], device=scores.device) < inputs["counts"][:, None]
-            loss = loss + self._centring * centring_loss(scores, counted).mean()
+            loss = loss + self._centring * self.step_mean(centring_loss(scores, counted))
         self._note("train" if training else "eval", scores.detach(), inputs)
         return (loss, {"scores": scores}) if return_outputs else loss
 
@@ -242,13 +254,14 @@ def train_reward_model(
         data_collator=Collator(tokenizer.pad, shared, columns=columns),
         train_dataset=Dataset.from_list(examples.rows),
         processing_class=tokenizer.tokenizer,
-        peft_config=config.lora.peft_config("SEQ_CLS"),
+        peft_config=config.lora.peft_config("SEQ_CLS", config.frozen_layers),
     )
     fit(trainer, out, "reward model", config.checkpoints, progress)
     trained = trainer.accelerator.unwrap_model(trainer.model).eval()
     if config.lora.rank and config.lora.merge:
         trained = trained.merge_and_unload()
     scale, shift = 1.0, 0.0
+    keep_scale(trained, scale, shift, config.max_tokens)
     if config.normalise_on:
         reference = _scores(trained, examples.rows[: config.normalise_on], tokenizer.pad)
         scale, shift = normalise(trained, [one for row in reference for one in row], config.max_tokens)

@@ -74,6 +74,7 @@ class RewardModel:
 
         Raises:
             RowError: a response alone is longer than `max_tokens`.
+            ModelError: the model gives something that is no finite number.
         """
         found = []
         for number, score in enumerate(self.outcomes(exchanges)):
@@ -90,6 +91,9 @@ class RewardModel:
 
         Returns:
             For each a normalised score, or why there is none.
+
+        Raises:
+            ModelError: the model gives something that is no finite number.
         """
         found: list[float | RowError] = []
         rows = []
@@ -115,10 +119,18 @@ def score_rows(model: PreTrainedModel, rows: Sequence[Sequence[int]], pad: int, 
         rows: token ids, each row with its end token last.
         pad: the padding id.
         batch_tokens: the most tokens of a batch, padding included.
+
+    Raises:
+        ModelError: a score is no finite number.
     """
     found = [0.0] * len(rows)
     for indices, values in _batches(model, rows, pad, batch_tokens):
         for index, value in zip(indices, values.tolist(), strict=True):
+            if not math.isfinite(value):
+                raise ModelError(
+                    f"the reward model's score of a response is {value}, which is no number to go on with; its weights "
+                    f"({model.dtype}) are broken, or need float32"
+                )
             found[index] = value
     return found
 
@@ -157,6 +169,18 @@ def normalise(model: PreTrainedModel, scores: Sequence[float], max_tokens: int) 
         )
     with torch.no_grad():
         model.score.weight.div_(scale)
+    keep_scale(model, scale, shift, max_tokens)
+    return scale, shift
+
+
+def keep_scale(model: PreTrainedModel, scale: float, shift: float, max_tokens: int) -> None:
+    """Write into a model's configuration what its scores mean, in place of what an earlier training left there.
+
+    Args:
+        model: the model; its configuration is changed.
+        scale: `score_scale`; 1 where nothing was normalised.
+        shift: `score_shift`; 0 where nothing was normalised.
+        max_tokens: what it was trained with, for those who load it.
+    """
     model.config.score_scale, model.config.score_shift = scale, shift
     model.config.score_max_tokens = max_tokens
-    return scale, shift

@@ -71,11 +71,12 @@ class Lora(Config):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     merge: bool = True
 
-    def peft_config(self, task: Literal["CAUSAL_LM", "SEQ_CLS"]) -> Any:
+    def peft_config(self, task: Literal["CAUSAL_LM", "SEQ_CLS"], frozen_layers: int = 0) -> Any:
         """The adapters as `peft` wants them; None where none are wanted.
 
         Args:
             task: what the model is for.
+            frozen_layers: how many of the lowest layers get none.
         """
         if not self.rank:
             return None
@@ -88,6 +89,7 @@ class Lora(Config):
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             target_modules="all-linear",
+            exclude_modules=rf".*\.layers\.({'|'.join(map(str, range(frozen_layers)))})\..*" if frozen_layers else None,
             task_type=task,
             # The head is new: there is nothing that an adapter could adapt.
             modules_to_save=["score"] if task == "SEQ_CLS" else None,

@@ -97,23 +97,30 @@ class PreparedSFTTrainer(Prepared, SFTTrainer):  # type: ignore[misc]  # TRL has
         self.optimisation = optimisation
         super().__init__(model=model, **options)
 
-    def compute_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **options: Any) -> Any:
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
         """TRL's loss, looked at before anything is done with it.
 
         Args:
             model: as the trainer wrapped it.
             inputs: the batch.
-            *args: as TRL has them.
-            **options: likewise.
+            return_outputs: as TRL has it.
+            num_items_in_batch: tokens that count in the whole step, in whose mean the loss is then a part.
 
         Raises:
             TrainingError: it is no number, or above `max_loss`.
         """
-        found = super().compute_loss(model, inputs, *args, **options)
+        found = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = found[0] if isinstance(found, tuple) else found
+        parts = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
         # TRL counts tokens in a mask of two dimensions; ours may have four.
         self._metrics["train"].pop("num_tokens", None)
-        check_loss(loss[None], self.optimisation.max_loss, self.state.global_step + 1, ["this batch"])
+        check_loss(loss[None] * parts, self.optimisation.max_loss, self.state.global_step + 1, ["this batch"])
         return found
 
 
@@ -156,7 +163,7 @@ def train_sft(
         data_collator=_Collator(tokenizer.pad),
         train_dataset=_dataset(config, examples),
         processing_class=tokenizer.tokenizer,
-        peft_config=config.lora.peft_config("CAUSAL_LM"),
+        peft_config=config.lora.peft_config("CAUSAL_LM", config.frozen_layers),
     )
     fit(trainer, out, "policy (SFT)", config.checkpoints, progress)
     trained = trainer.accelerator.unwrap_model(trainer.model).eval()

@@ -121,7 +121,12 @@ class SaveAtTheEnd(TrainerCallback):  # type: ignore[misc]
         self.signal: signal.Signals | None = None
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Save and stop, if the process was asked to."""
+        """Save and stop, if any process was asked to."""
+        if torch.distributed.is_initialized():
+            # Each may hear of it at another step; all must stop at one.
+            heard = torch.tensor(int(self.signal or 0), device=args.device)
+            torch.distributed.all_reduce(heard, torch.distributed.ReduceOp.MAX)
+            self.signal = signal.Signals(int(heard)) if heard else None
         if self.signal is not None and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
 

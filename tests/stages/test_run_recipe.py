@@ -287,7 +287,7 @@ def test_ctrl_c_on_a_terminal_reaches_the_stage_once() -> None:
     wait_until(answered, terminal)
     shown = terminal.communicate(b"\x03", timeout=60)[0].decode()
     assert terminal.returncode == 130, shown
-    assert shown.count("Interrupted; everything answered is kept") == 2, "the stage's word and the run's"
+    assert shown.count("Interrupted; what was done is kept") == 2, "the stage's word and the run's"
     assert "Traceback" not in shown
     assert json.loads(Path("work/labels/manifest.json").read_text())["status"] == "interrupted"
 
@@ -394,6 +394,15 @@ def test_a_check_is_asked_about_every_stage_first() -> None:
     with pytest.raises(ConfigError, match=r"recipe.yaml: stage b: no such command"):
         run_recipe(recipe, check=check)
     assert not Path("work").exists()
+
+
+def test_a_path_within_a_list_of_yaml_is_a_file_that_is_read() -> None:
+    write_rows("gold pairs.jsonl", ROWS[:1])
+    write_rows("gold.jsonl", ROWS[:1])
+    write_rows("more.jsonl", ROWS[:1])
+    assert named(['held_out=[{path: gold.jsonl, label: gold}, {"path": "more.jsonl"}]']) == ["gold.jsonl", "more.jsonl"]
+    assert named(["data={safety: [{path: gold.jsonl}]}"]) == ["gold.jsonl"]
+    assert named(["gold pairs.jsonl"]) == ["gold pairs.jsonl"]
 
 
 def test_a_commands_own_name_is_no_file_that_it_reads() -> None:

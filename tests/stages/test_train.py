@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -190,8 +191,82 @@ def test_another_run_of_the_folder_is_refused_and_what_may_change_is_not(
     with pytest.raises(RunFolderError, match=r"beta was 0.1 there and is 0.2 now"):
         train("dpo", config, tmp_path / "out", overrides=["beta=0.2"], progress=False)
     write(PAIRS[:30], optimisation={"max_steps": 2})
-    with pytest.raises(RunFolderError, match=r"inputs\."):
+    with pytest.raises(RunFolderError, match=r"inputs\.data\.0\.path was"):
         train("dpo", config, tmp_path / "out", progress=False)
+
+
+def test_a_training_is_the_same_wherever_its_data_and_model_are(write: Callable[..., Path], tmp_path: Path) -> None:
+    config = write(optimisation={"max_steps": 2})
+    train("reward", config, tmp_path / "out", progress=False)
+    moved = (tmp_path / "pairs.jsonl").rename(tmp_path / "moved.jsonl")
+    with pytest.raises(InputError, match=r"pairs\.jsonl: cannot be read \(No such file"):
+        train("reward", config, tmp_path / "out", progress=False)
+    (again,) = train("reward", config, tmp_path / "out", overrides=[f"data.0.path={moved}"], progress=False)
+    assert again.before
+
+
+def test_micro_batches_change_no_step_not_even_a_smaller_last_one(write: Callable[..., Path], tmp_path: Path) -> None:
+    # 13 examples are a step of 8 and one of 5: in micro-batches of 4 that is 4 and 1.
+    for method in ("reward", "dpo"):
+        for size in (4, 8):
+            config = write(PAIRS[:13], optimisation={"epochs": 1, "micro_batch": size})
+            train(method, config, tmp_path / f"{method}-{size}", progress=False)
+        four, eight = (
+            [json.loads(line) for line in (tmp_path / f"{method}-{size}" / "metrics.jsonl").read_text().splitlines()]
+            for size in (4, 8)
+        )
+        for name in ("grad_norm", "loss"):
+            assert [one[name] for one in four] == pytest.approx([one[name] for one in eight], rel=1e-4)
+            assert len(four) == 2
+
+
+def test_two_processes_end_with_the_weights_of_one_and_are_not_run_twice(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = write(optimisation={"epochs": 1})
+    (whole,) = train("reward", config, tmp_path / "whole", progress=False)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "rlaif"]
+    words = ["train", "reward", str(config), "--out", str(tmp_path / "out")]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    for said in ("/model: trained, 5 steps on 40 of", "/model: trained before, 5 steps"):
+        done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count(said) == 1
+    found = weights(tmp_path / "out" / "model")
+    for name, one in weights(whole.model).items():
+        torch.testing.assert_close(found[name], one, atol=1e-5, rtol=1e-4)
+
+
+def test_a_full_disk_is_said_in_a_line(write: Callable[..., Path], tmp_path: Path) -> None:
+    config = write(optimisation={"epochs": 1})
+    # No file may have more than 40 kB, which is less than the weights take.
+    command = f"ulimit -f 40; exec {sys.executable} -m rlaif train reward {config} --out {tmp_path / 'out'}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "out: cannot be written (" in done.stderr.splitlines()[-1]
+
+
+def test_scores_that_are_not_normalised_say_so_to_whoever_loads_them(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = write(optimisation={"max_steps": 1})
+    (first,) = train("reward", config, tmp_path / "first", progress=False)
+    from_it = [f"model={first.model}", "normalise_on=0"]
+    (second,) = train("reward", config, tmp_path / "second", overrides=from_it, progress=False)
+    assert json.loads((first.model / "config.json").read_text())["score_scale"] != 1
+    kept = json.loads((second.model / "config.json").read_text())
+    assert (kept["score_scale"], kept["score_shift"], kept["score_max_tokens"]) == (1.0, 0.0, 256)
+
+
+def test_frozen_layers_keep_their_weights_also_under_adapters(
+    write: Callable[..., Path], policy: Path, tmp_path: Path
+) -> None:
+    config = write(optimisation={"max_steps": 2}, frozen_layers=1, lora={"rank": 4})
+    (done,) = train("dpo", config, tmp_path / "out", progress=False)
+    before, after = weights(policy), weights(done.model)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(".layers.1." in name for name in changed)
 
 
 def test_two_reward_models_come_from_one_config(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -220,13 +295,22 @@ def test_two_reward_models_come_from_one_config(write: Callable[..., Path], tmp_
         ("sft", "modle=x", "modle is not a setting; did you mean model?"),
         ("sft", "optimisation.epochs", "write section.key=value"),
         ("reward", "data.7.limit=3", "data.7.limit=3: cannot be set"),
+        ("reward", "held_out.0.path=x", "held_out is no list that has a number 0; give it whole"),
+        ("reward", "data={helpfulness: [{path: x}]} held_out={help: [{path: x}]}", "held_out names help, which data"),
+        (
+            "reward",
+            "labels=hard margin={column: rating, values: {good: 1}} data.0.label=order",
+            "margin goes with pairs",
+        ),
+        ("reward", "lora={rank: 4, merge: false}", "lora.merge is false, but a reward model's scale"),
+        ("dpo", "max_tokens=100000", "max_tokens is 100000, but .* takes 512 at most"),
     ],
 )
 def test_settings_that_cannot_be_say_so_before_anything_is_loaded(
     method: Method, override: str, message: str, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
-        train(method, write(), tmp_path / "out", overrides=[override], progress=False)
+        train(method, write(), tmp_path / "out", overrides=re.split(r" (?=\w+[.\w]*=)", override), progress=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -240,4 +324,12 @@ def test_what_cannot_fit_is_refused_with_what_would_make_it_fit(write: Callable[
     config = write(optimisation={"batch": 1 << 22, "micro_batch": 1 << 22})
     with pytest.raises(ConfigError, match=r"training takes at least .* available .*optimisation\.micro_batch=\d+"):
         train("dpo", config, tmp_path / "out", progress=False)
-    assert not list((tmp_path / "out").glob("checkpoint-*"))
+    # The advice can be followed in the same folder.
+    (done,) = train(
+        "dpo",
+        config,
+        tmp_path / "out",
+        overrides=["optimisation={batch: 4, micro_batch: 4, max_steps: 1}"],
+        progress=False,
+    )
+    assert done.facts["steps"] == 1

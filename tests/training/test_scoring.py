@@ -42,6 +42,23 @@ def reward_model(policy: Path, tmp_path: Path) -> Path:
     return tmp_path / "reward"
 
 
+def test_a_score_that_is_no_number_is_an_error_and_no_score(reward_model: Path) -> None:
+    model = load_classifier(reward_model, torch.float32)
+    torch.nn.init.constant_(model.score.weight, math.nan)
+    model.save_pretrained(reward_model)
+    broken = RewardModel(reward_model)
+    with pytest.raises(ModelError, match="score of a response is nan, which is no number"):
+        broken.outcomes([(QUERY, "No.")])
+    with pytest.raises(ModelError, match="is no number"):
+        score_rows(model, [[5, 6, 1]], 2, 64)
+
+
+def test_a_folder_of_adapters_says_that_it_is_one(policy: Path, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"holds adapters only; merge them .*lora\.merge=true"):
+        RewardModel(tmp_path)
+
+
 def test_the_new_head_has_the_standard_deviation_of_its_width(policy: Path) -> None:
     torch.manual_seed(0)
     heads = torch.cat([head_from_policy(policy, torch.float32, 2).score.weight.flatten() for _ in range(40)])
