@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from pydantic import Field
 from transformers import PreTrainedModel, set_seed
 from trl import SFTConfig as TRLSFTConfig
@@ -178,7 +178,12 @@ def _dataset(config: SFTConfig, examples: Examples) -> Dataset:
     rows = Dataset.from_list(list(_rows(examples, config.learn)))
     if not config.packing:
         return rows
-    packed = pack_dataset(rows.select_columns(["input_ids", "labels"]), config.max_tokens, "bfd", {"desc": "packing"})
+    # A bar of a second's work would stand between our own lines, in a pipe too.
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    packed = pack_dataset(rows.select_columns(["input_ids", "labels"]), config.max_tokens, "bfd")
+    if shown:
+        enable_progress_bars()
     return packed.add_column("length", [sum(lengths) for lengths in packed["seq_lengths"]])
 
 
