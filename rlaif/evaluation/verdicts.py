@@ -30,19 +30,21 @@ VERDICT = re.compile(
     r"""(?ix:
         \A [\s\W]*                                                       # nothing but the verdict
         (?: (?:output|response|answer|assistant|option|summary|model) \s* )?
-        [(\[*#"'`]* (1|2|a|b|c|tie) [)\]*"'`.:]* \s* \Z
+        [(\[*#"'`]* (?: a\ (?=tie) )? (1|2|a|b|c|tie) [)\]*"'`.:]* \s* \Z
       |
         (?<!whether\ )(?<!if\ )(?<!n't\ think\ )(?<!not\ think\ )(?<!n't\ say\ )(?<!not\ say\ )(?<!n't\ mean\ )
+        (?<!n't\ think\ that\ )(?<!not\ think\ that\ )(?<!wrong\ to\ say\ )(?<!wrong\ to\ say\ that\ )
         \b (?:output|response|answer|assistant|option|summary|model)
         \s* [(\[*"'`]* (1|2|a|b) [)\]*"'`]* \s+ is \s+
         (?: (?:clearly|therefore|thus|overall|slightly|much|far|definitely|the) \s+ )*
-        (?: better | best | preferred | superior | preferable ) \b
+        (?: better | best | preferred | superior | preferable ) \b (?! \s*\? )
       |
         \b (?:better|best|preferred|final\ verdict|verdict|winner)
         (?: \s+ (?:output|response|answer|assistant|option|summary|model) )?
         \s* (?: [:=] | \b is \b ) [\s*"'`]*
         (?: (?:output|response|answer|assistant|option|summary|model) \s* )?
-        [(\[*"'`]* (1|2|a|b|tie) (?![^\W_]|[.,]\d)
+        [(\[*"'`]* (?: a\ (?=tie) )? (?! (?-i: a\ +[a-z]) )              # but not the article
+        (1|2|a|b|tie) (?![^\W_]|[.,]\d)
       |
         \[\[ (a|b|c) \]\]
     )"""
