@@ -225,8 +225,8 @@ def _target(fields: Mapping[str, Any], where: str) -> float | None:
         return stated
     if not isinstance(annotations, list | tuple):
         raise InputError(f"{where}: annotations is {annotations!r}; it must be a list of numbers in [0, 1]")
-    votes = [_share(one, "annotations", where) for one in annotations]
-    return majority([vote for vote in votes if vote is not None])
+    votes = [vote for one in annotations if (vote := _share(one, "annotations", where)) is not None]
+    return majority(votes) if votes else None
 
 
 def _share(value: object, name: str, where: str) -> float | None:

@@ -137,8 +137,12 @@ def test_people_may_be_a_file_of_their_own_with_votes(tmp_path: Path) -> None:
     bare = [{name: value for name, value in row.items() if name != "human_preference"} for row in rows]
     source = write(tmp_path / "b" / "labels.jsonl", [*bare, {"id": "unknown to people", "preference": 0.9}])
     votes = [{"id": row["id"], "annotations": [row["human_preference"]] * 2 + [0.5]} for row in reversed(rows)]
-    # Two more that nobody asked about, one twice the same, and one on which nobody voted.
-    more: Rows = [{"id": "other", "human_preference": 1}, votes[0], {"id": "unknown to people", "annotations": []}]
+    # Two more that nobody asked about, one twice the same, and one on which nobody voted, which is no tie.
+    more: Rows = [
+        {"id": "other", "human_preference": 1},
+        votes[0],
+        {"id": "unknown to people", "annotations": [None] * 2},
+    ]
     found = calibrate(source, write(tmp_path / "people.jsonl", votes + more))
     assert (found.labels, found.n, found.calibrator) == (61, 60, wanted.calibrator)
     assert read(found.path)[-1]["id"] == "unknown to people"
