@@ -5,6 +5,7 @@ Shape legend: n comparisons, A annotators. Sides are the codes of `verdicts`: 0 
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -196,6 +197,8 @@ class Gathering:
             except RowError as error:
                 raise InputError(f"{where}: {error}") from error
             extra = {key: fields[key] for key in _OF_LABELS if _given(fields.get(key))}
+            if "cost_usd" in extra:
+                extra["cost_usd"] = _dollars(where, extra["cost_usd"])
             item.judgements[name] = (judgement.swapped() if swapped else judgement, extra)
             if self._people_beside and (_given(fields.get("human_preference")) or fields.get("annotations")):
                 self._hear(where, item, fields, swapped)
@@ -289,6 +292,16 @@ class Gathering:
                 )
         item.human = label if label is None or not swapped else 1 - label
         item.annotations = [one if one is None or not swapped else 1 - one for one in said]
+
+
+def _dollars(where: str, value: Any) -> float:
+    try:
+        dollars = float(value)
+    except (TypeError, ValueError):
+        dollars = math.nan
+    if not math.isfinite(dollars):
+        raise InputError(f"{where}: cost_usd is {value!r}; it must be a number of dollars")
+    return dollars
 
 
 def _given(value: object) -> bool:

@@ -120,6 +120,14 @@ def test_files_that_do_not_fit_are_errors_that_say_where(
         gathered(labels, people=people)
 
 
+def test_what_a_table_without_types_says_of_costs_is_a_number() -> None:
+    items = gathered([pair("a", preference="0.9", cost_usd="0.25"), pair("b", preference="0.9", cost_usd="")])
+    assert items.labelers[0].cost_usd == 0.25
+    for wrong in ("free", "nan"):
+        with pytest.raises(InputError, match=f"x.jsonl:1: cost_usd is '{wrong}'; it must be a number of dollars"):
+            gathered([pair("a", preference=1, cost_usd=wrong)])
+
+
 def test_a_column_that_no_row_has_is_an_error_that_names_those_there_are() -> None:
     items = gathered([pair("a", preference=1, topic="x")])
     assert items.column("topic") == ["x"]
