@@ -174,6 +174,13 @@ def test_odd_values_are_shown_and_break_nothing(browser: Browser, tmp_path: Path
         assert page.inner_text("#reader .id") == "cut \ufffd"
 
 
+def test_a_rationale_that_is_a_text_is_read_and_the_list_stays(browser: Browser, tmp_path: Path) -> None:
+    pairs = [pair(0, [label("a", 0.9, 0.8, 1, rationales_12="It names the river.")]), pair(1, [])]
+    for page in opened(browser, write(tmp_path, pairs)):
+        assert "It names the river." in page.inner_text("#reader")
+        assert shown(page) == ["id-0", "id-1"]
+
+
 def test_one_response_is_read_as_yes_or_no(browser: Browser, tmp_path: Path) -> None:
     said = {"labeler": "a", "preference": 0.2, "rationales_12": ["It tells how."], "agrees": False}
     for page in opened(browser, write(tmp_path, [pair(0, [said], responses=["one"])])):

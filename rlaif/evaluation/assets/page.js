@@ -100,7 +100,8 @@
     return make("div", "bar", undefined, [make("span", "", name), make("div", "track", undefined, [fill]), make("span", "", p.toFixed(3))]);
   };
 
-  const rationales = (texts, name) => (texts || []).map((text) => make("div", "rationale", undefined, [make("b", "", name), plain(text)]));
+  // A file of labels may hold a single rationale as a text.
+  const rationales = (texts, name) => (texts ? [texts].flat() : []).map((text) => make("div", "rationale", undefined, [make("b", "", name), plain(text)]));
 
   const verdict = (label, single) => {
     const parts = [make("h3", "", label.labeler)];
