@@ -5,7 +5,6 @@ nothing (`failure`), and what people said (`human_preference`, `annotations`, an
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -13,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from rlaif.conventions import majority
 from rlaif.errors import InputError, RowError, did_you_mean
 from rlaif.evaluation.items import Rows
-from rlaif.evaluation.pairs import MOST
+from rlaif.evaluation.pairs import MOST, agrees
 from rlaif.evaluation.verdicts import VerdictReading, is_judged, read_judgement, side
 
 Kind = Literal["labeler", "people", "annotator"]
@@ -69,7 +68,7 @@ class Contests:
         unusable: rows that cannot be read.
         itself: rows that compare a model with itself, which are left out.
         silent: rows that nobody has judged.
-        pairs: the first of them as the page shows them.
+        pairs: the first of them as the page shows them, each with all that was said of it.
     """
 
     found: list[Contest] = field(default_factory=list)
@@ -147,6 +146,7 @@ def read_contests(*sources: Rows, people_beside: bool = True) -> Contests:
     """
     contests, reading = Contests(), VerdictReading()
     seen: set[tuple[str, str, frozenset[str]]] = set()
+    shown: dict[tuple[object, frozenset[str]], dict[str, Any]] = {}
     for rows in sources:
         found: list[Contest] = []
         for where, fields in rows:
@@ -169,15 +169,20 @@ def read_contests(*sources: Rows, people_beside: bool = True) -> Contests:
                     )
                 seen.add(key)
             found += said
-            if said and len(contests.pairs) < MOST:
-                contests.pairs.append(_shown(fields, said))
-        contests.found += _named(found)
+            if said:
+                _show(shown, fields, said)
+        name = _only_labeler(found)
+        contests.found += [one if one.judge else one._replace(judge=name) for one in found]
+        for label in (label for pair in shown.values() for label in pair["labels"]):
+            label["labeler"] = label["labeler"] or name
     if not contests.found:
+        left = "".join(f" ({what})" for what in contests.about.values())
         raise InputError(
-            "no row holds a judgement of two models; a row needs preference (or verdict), human_preference or "
+            f"no row holds a judgement of two models{left}; a row needs preference (or verdict), human_preference or "
             "annotations, and model_1 and model_2 where there are several models (samples of two policies become rows "
             "by win-rate with --task and --llm)"
         )
+    contests.pairs = [_compared(pair) for pair in shown.values()]
     return contests
 
 
@@ -237,28 +242,53 @@ def _people(blank: Contest, fields: Mapping[str, Any]) -> Iterator[Contest]:
             yield blank._replace(judge=name, kind="annotator", win=side(vote) / 2, preference=vote)
 
 
-def _shown(fields: Mapping[str, Any], said: list[Contest]) -> dict[str, Any]:
-    """A row as `Report.pairs` holds it."""
-    shown: dict[str, Any] = {
-        "id": str(fields.get("id") or ""),
-        "query": query_of("", fields),
-        "models": list(said[0].models),
-        "responses": [fields.get("response_1"), fields.get("response_2")],
+def _show(
+    shown: dict[tuple[object, frozenset[str]], dict[str, Any]], fields: Mapping[str, Any], said: list[Contest]
+) -> None:
+    """Add what a row says to the pair that it is about, which another row may have brought the other way round."""
+    models, identifier = said[0].models, fields.get("id")
+    key = (len(shown) if identifier in (None, "") else str(identifier), frozenset(models))
+    if key not in shown:
+        if len(shown) >= MOST:
+            return
+        shown[key] = _texts(fields, models)
+    pair = shown[key]
+    turned = pair["models"] != list(models)
+    for one in (each.swapped() if turned else each for each in said):
+        match one.kind:
+            case "people":
+                pair["human"] = one.preference
+            case "annotator":
+                pair.setdefault("annotations", []).append(one.preference)
+            case "labeler":
+                pair["labels"].append(_label(one, fields, turned))
+
+
+def _texts(fields: Mapping[str, Any], models: tuple[str, str]) -> dict[str, Any]:
+    pair = {"id": str(fields.get("id") or ""), "query": query_of("", fields), "models": list(models), "labels": []}
+    responses = [fields.get("response_1"), fields.get("response_2")]
+    return pair | ({"responses": responses} if all(isinstance(text, str) for text in responses) else {})
+
+
+def _label(one: Contest, fields: Mapping[str, Any], turned: bool) -> dict[str, Any]:
+    rationales = [fields.get("rationales_12"), fields.get("rationales_21")]
+    first, second = reversed(rationales) if turned else rationales
+    return {
+        "labeler": one.judge,
+        "preference": one.preference,
+        "preference_12": one.first,
+        "preference_21": one.second,
+        "rationales_12": first,
+        "rationales_21": second,
+        "failure": one.failure,
+        "detail": fields.get("detail"),
     }
-    if not all(isinstance(text, str) for text in shown["responses"]):
-        del shown["responses"]
-    if people := [one.preference for one in said if one.kind == "people"]:
-        shown["human"] = people[0]
-    if votes := [one.preference for one in said if one.kind == "annotator"]:
-        shown["annotations"] = votes
-    kept = ("preference_12", "preference_21", "rationales_12", "rationales_21", "failure", "detail")
-    shown["labels"] = [
-        {"labeler": one.judge or _UNNAMED, "preference": one.preference} | {key: fields.get(key) for key in kept}
-        for one in said
-        if one.kind == "labeler"
-    ]
-    shown["labels"] = [{key: value for key, value in label.items() if value is not None} for label in shown["labels"]]
-    return shown
+
+
+def _compared(pair: dict[str, Any]) -> dict[str, Any]:
+    """A pair as `Report.pairs` holds it, when people and labelers have said what they say."""
+    labels = [label | {"agrees": agrees(label["preference"], pair.get("human"))} for label in pair["labels"]]
+    return pair | {"labels": [{key: value for key, value in one.items() if value is not None} for one in labels]}
 
 
 def _vote(name: str, value: object) -> float | None:
@@ -273,11 +303,10 @@ def _vote(name: str, value: object) -> float | None:
     return vote
 
 
-def _named(found: list[Contest]) -> list[Contest]:
-    """Give failures, which do not say whose they are, to the only labeler there is."""
-    names = Counter(one.judge for one in found if one.kind == "labeler" and one.judge)
-    name = next(iter(names)) if len(names) == 1 else _UNNAMED
-    return [one if one.judge else one._replace(judge=name) for one in found]
+def _only_labeler(found: list[Contest]) -> str:
+    """Whose failures are, which do not say it: the only labeler's that there is."""
+    names = {one.judge for one in found if one.kind == "labeler" and one.judge}
+    return names.pop() if len(names) == 1 else _UNNAMED
 
 
 def _complement(share: float | None) -> float | None:

@@ -64,9 +64,22 @@ def _label(name: str, judgement: Judgement, extra: dict[str, Any], human: float 
         "rationales_21": extra.get("rationales_21") or _as_list(extra.get("completion_21")),
         "failure": judgement.failure,
         "detail": extra.get("detail"),
-        "agrees": None if human is None or said is None or 0.5 in (human, said) else (said > 0.5) == (human > 0.5),
+        "agrees": agrees(said, human),
     }
     return {name: value for name, value in label.items() if value is not None}
+
+
+def agrees(said: float | None, human: float | None) -> bool | None:
+    """Whether a labeler and people prefer the same response.
+
+    Args:
+        said: P(response 1 preferred) by the labeler.
+        human: the same by people.
+
+    Returns:
+        None where either is not known, or prefers neither.
+    """
+    return None if human is None or said is None or 0.5 in (human, said) else (said > 0.5) == (human > 0.5)
 
 
 def _as_list(text: object) -> list[str] | None:

@@ -97,7 +97,10 @@ def test_what_is_left_out_is_counted() -> None:
     [
         ([{"preference": "often"}], r"f\.jsonl:1: preference is 'often'; it must be a number in \[0, 1\]"),
         ([{"annotations": [1, 2]}], r"f\.jsonl:1: annotations holds 2; it must be a number in \[0, 1\]"),
-        ([{"topic": "t"}], "no row holds a judgement of two models; a row needs preference"),
+        (
+            [{"topic": "t"}, pair("a", "a", preference=1)],
+            r"no row holds a judgement of two models \(1 compare a model with itself, 1 hold no judgement\); a row",
+        ),
         ([], "no row holds a judgement"),
         (
             [{"id": "7", "preference": 1, "llm": "m"}] * 2,
@@ -123,5 +126,42 @@ def test_the_page_is_given_what_it_shows() -> None:
     (shown,) = read_contests(rows(row)).pairs
     assert shown == {
         "id": "3", "query": "Q?", "models": ["a", "b"], "responses": ["x", "y"], "human": 0.0, "annotations": [0.0],
-        "labels": [{"labeler": "m", "preference": 0.9}],
+        "labels": [{"labeler": "m", "preference": 0.9, "agrees": False}],
     }  # fmt: skip
+
+
+def test_people_in_a_file_of_their_own_are_beside_the_labels_on_the_page_the_same_way_round() -> None:
+    texts = {"query": "Q?", "response_1": "x", "response_2": "y"}
+    label = pair(id="1", **texts, llm="m", preference=0.7, preference_12=0.6, preference_21=0.8)
+    turned = pair("b", "a", id="1", query="Q?", response_1="y", response_2="x")
+    people = turned | {"human_preference": 0.0, "annotations": [0.0, 0.5, 0.0], "annotators": ["A", "B", "C"]}
+    other = turned | {
+        "llm": "n",
+        "preference": 0.9,
+        "preference_12": 1.0,
+        "preference_21": 0.8,
+        "rationales_12": ["y!"],
+    }
+    (shown,) = read_contests(rows(label), rows(other), rows(people)).pairs
+    assert (shown["models"], shown["responses"]) == (["a", "b"], ["x", "y"])
+    assert (shown["human"], shown["annotations"]) == (pytest.approx(5 / 6), [1.0, 0.5, 1.0])
+    first, second = shown["labels"]
+    assert first == {**{"labeler": "m", "preference": 0.7, "preference_12": 0.6, "preference_21": 0.8, "agrees": True}}
+    # What n read first was y: in our names, its order 21.
+    assert second == {
+        **{"labeler": "n", "preference": pytest.approx(0.1), "preference_12": pytest.approx(0.2)},
+        **{"preference_21": 0.0, "rationales_21": ["y!"], "agrees": False},
+    }
+
+
+def test_the_page_holds_numbers_and_names_the_labeler_of_a_failure() -> None:
+    said = pair(id="1", llm="m", preference="0.9", preference_12="0.8", preference_21="1", human_preference="1")
+    failed = pair(id="2", failure="refused", human_preference="")
+    one, other = (shown["labels"] for shown in read_contests(rows(said, failed)).pairs)
+    assert one == [{"labeler": "m", "preference": 0.9, "preference_12": 0.8, "preference_21": 1.0, "agrees": True}]
+    assert other == [{"labeler": "m", "failure": "refused"}]
+
+
+def test_rows_of_other_models_or_without_an_id_stay_pairs_of_their_own() -> None:
+    one, other, third = pair(id="1", preference=1), pair("a", "c", id="1", preference=1), pair(preference=1)
+    assert len(read_contests(rows(one, other, third, third)).pairs) == 4

@@ -205,6 +205,11 @@ def test_people_who_filled_in_sheets_are_counted(tmp_path: Path) -> None:
     ]
 
 
+    # On the page people are beside the labels.
+    assert [(pair["human"] > 0.5, pair["labels"][0]["agrees"]) for pair in both.pairs] == [
+        (len(pair["responses"][0]) > len(pair["responses"][1]), True) for pair in both.pairs
+    ]
+    assert len(both.pairs) == 3
 def test_people_in_a_file_of_their_own_replace_those_beside_labels(tmp_path: Path) -> None:
     row = {"id": "1", "query": "q", "model_1": "A", "model_2": "B"}
     labels = write(tmp_path / "labels.jsonl", row | {"preference": 0.9, "llm": "m", "human_preference": 0.0})
