@@ -50,10 +50,12 @@ class Section:
     @property
     def shown(self) -> "tuple[list[str], list[list[Cell]]]":
         """The columns and rows that people see: without columns behind the first figure of which nothing is known."""
+        later = range(1, len(self.columns))
+        first = next((place for place in later if not all(isinstance(row[place], str) for row in self.rows)), 1)
         kept = [
             place
-            for place, name in enumerate(self.columns)
-            if place < 2 or not all(_is_nothing(row[place]) for row in self.rows)
+            for place in range(len(self.columns))
+            if place <= first or not all(_is_nothing(row[place]) for row in self.rows)
         ]
         return [self.columns[place] for place in kept], [[row[place] for place in kept] for row in self.rows]
 

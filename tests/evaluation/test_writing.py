@@ -66,6 +66,13 @@ def test_columns_of_which_nothing_is_known_are_not_shown_but_the_first_figure_is
     assert list(as_json(report(*rows))["sections"]["alignment"]["rows"][0]) == ["labeler", "agreement", "p"]
 
 
+def test_the_first_figure_is_shown_wherever_it_stands() -> None:
+    rows = (("x", "m", Estimate(None), None, "3 refused"), ("y", "m", Estimate(None), None, "1 refused"))
+    section = Section("rates", "Rates", "", ("policy", "judged by", "rate", "mean", "not judged"), rows)
+    assert section.shown[0] == ["policy", "judged by", "rate", "not judged"]
+    assert section.shown[1][0] == ["x", "m", Estimate(None), "3 refused"]
+
+
 def test_markdown_is_a_table_that_no_text_breaks() -> None:
     text = as_markdown(report(("a|b\nc <i>", SHARE, 0.25)))
     assert "# Title &lt;b>" in text
