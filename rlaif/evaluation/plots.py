@@ -129,7 +129,9 @@ def _curves(figure: "Figure", axes: "Axes", curves: Mapping[str, Sequence[Point]
     for place, points in enumerate(curves.values()):
         color, marker = _SERIES[place % 8], _MARKERS[place % 8]
         x, y = [point.confidence for point in points], [point.share for point in points]
-        style: dict[str, Any] = {"color": color, "linewidth": 1.4, "linestyle": _LINES[place % 8]}
+        # Another line with each turn of the colours, so that no two of 64 curves look the same.
+        line = _LINES[(place + place // 8) % 8]
+        style: dict[str, Any] = {"color": color, "linewidth": 1.4, "linestyle": line}
         axes.plot(x, y, alpha=0.8, **style)
         keys += axes.plot([], [], marker=marker, **style)
         if len(curves) <= _MOST_BARS:

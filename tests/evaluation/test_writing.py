@@ -134,6 +134,13 @@ def test_pictures_take_their_colours_from_the_page_and_are_the_same_every_time(p
     assert 'role="img" aria-label="' in first.svg
 
 
+def test_no_two_of_many_curves_look_the_same() -> None:
+    svg = plots.reliability({f"labeler {number}": BINS for number in range(20)}, "R").svg
+    # A key of each curve: two points of a line, in its colour and with its dashes.
+    styles = re.findall(r'<path d="M [\d.]+ [\d.]+ \nL [\d.]+ [\d.]+ \n" [^>]*style="([^"]*series-\d[^"]*)"', svg)
+    assert len(set(styles)) == 20
+
+
 def test_a_tables_first_figures_are_drawn_and_unknown_ones_are_left_out() -> None:
     rows = [("unknown", Estimate(None), SHARE), ("x", "by people", SHARE, Estimate(0.1)), ("y", 3, None)]
     (plot,) = plots.forest_of(rows, "F", "share")
