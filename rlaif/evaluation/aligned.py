@@ -57,10 +57,17 @@ def alignment(
             "Unreadable": f"{policy.unreadable}: {UNREADABLE[policy.unreadable]}",
             "Intervals": f"95 %, by {resampling.samples:,} resamples of queries (seed {resampling.seed}), "
             "bias-corrected and accelerated; Wilson's where resamples do not vary",
+            **_not_compared(len(items.labelers)),
         },
         sections,
         list(pairs(items)),
     )
+
+
+def _not_compared(labelers: int) -> dict[str, str]:
+    if labelers <= MOST_COMPARED:
+        return {}
+    return {"Labelers side by side": f"left out: there are {labelers}, and tables hold at most {MOST_COMPARED}"}
 
 
 def _headline(items: Items, found: Sequence[Alignment], policy: Policy, resampling: Resampling) -> Section:

@@ -221,6 +221,15 @@ def test_two_labelers_on_the_same_items() -> None:
     assert rows[0][2].value == pytest.approx(5 / 12)  # type: ignore[union-attr]
 
 
+def test_more_labelers_than_tables_hold_are_said_not_to_be_compared() -> None:
+    rows = [{"preference": 1, "human_preference": 1}, {"preference": 0, "human_preference": 1}]
+    ten, eleven = (alignment(items(*[rows] * count), resampling=QUICK) for count in (10, 11))
+    assert {"paired", "matrix"} <= {section.key for section in ten.sections}
+    assert "Labelers side by side" not in ten.about
+    assert not {"paired", "matrix"} & {section.key for section in eleven.sections}
+    assert eleven.about["Labelers side by side"] == "left out: there are 11, and tables hold at most 10"
+
+
 def test_swapping_the_names_of_all_responses_changes_no_figure() -> None:
     rows = random_rows(80, seed=9)
     for number, row in enumerate(rows):
