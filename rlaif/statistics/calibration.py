@@ -136,7 +136,7 @@ def quality(
     n = len(losses)
     return Quality(
         first.estimate(lambda found: ratio(found[..., 1], found[..., 0]), n),
-        first.estimate(lambda found: ratio(found[..., 2], found[..., 0]), n, proportion=True),
+        first.estimate(lambda found: ratio(found[..., 2], found[..., 0]), n),
         error_estimate(Resampled(sums.by_cluster[:, 4:], sums.resamples[:, 4:])),
         None if before is None else first.estimate(lambda found: ratio(found[..., 3], found[..., 0]), n),
     )

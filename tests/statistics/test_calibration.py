@@ -117,6 +117,13 @@ def test_of_no_item_or_one_there_is_no_interval(n: int) -> None:
     found = quality([0.8] * n, [1.0] * n, Bootstrap(["q"] * n), before=[0.5] * n)
     assert found.gain is not None
     assert (found.log_loss.value is None) == (n == 0)
-    for one in (found.log_loss, found.error, found.gain):
+    for one in (found.log_loss, found.brier, found.error, found.gain):
         assert one.low is None
         assert one.n == n
+
+
+@pytest.mark.parametrize(("said", "loss"), [(0.5, 0.25), (1.0, 0.0)])
+def test_what_is_the_same_on_every_item_has_no_interval(said: float, loss: float) -> None:
+    found = quality([said] * 40, [1.0] * 40, Bootstrap(np.arange(40), 200))
+    assert (found.brier.value, found.brier.low, found.brier.interval) == (loss, None, "none")
+    assert found.log_loss.low is None
