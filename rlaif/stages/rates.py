@@ -3,7 +3,7 @@
 <out>/labels/     the run folder of what was judged now; `<out>/ledger.sqlite` keeps the answers
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from rlaif.labeling.verdict import draw_seed
 from rlaif.records import Sample
 from rlaif.stages.judge import judge_file
 from rlaif.stages.labels import is_run, read_labels
+from rlaif.stages.policies import policy_names, stem, writer
 
 LABELS = "labels"
 
@@ -131,7 +132,7 @@ def harmless_rate(
         about["Labeler"] = judge.llm.name
         found = [("responses", _judged_responses(judge, sources, out / LABELS, format, columns, options, about))]
     else:
-        found = [(_stem(source), _rows(source, format, columns)) for source in sources]
+        found = [(stem(source), _rows(source, format, columns)) for source in sources]
     if people is not None:
         about["People"] = str(people)
     elif not sources:
@@ -199,21 +200,6 @@ def _of_people(path: Path) -> Rows:
 _VERDICTS = ("preference", "verdict", "completion", "failure")
 
 
-def _stem(path: Path) -> str:
-    return path.name.split(".")[0] if not is_run(path) else path.name
-
-
-def _names(files: Sequence[Path], llms: Sequence[Iterable[str | None]]) -> list[str]:
-    """What to call the policies: the one model that a file names, else the file."""
-    own = [set(each) for each in llms]
-    names = [next(iter(one)) if len(one) == 1 else None for one in own]
-    if None in names or len(set(names)) < len(names):
-        names = [_stem(file) for file in files]
-    if len(set(names)) < len(names):
-        raise InputError(f"{', '.join(map(str, files))}: policies have the same name; rename a file")
-    return [str(name) for name in names]
-
-
 def _samples(path: Path, columns: ColumnMap | None) -> tuple[dict[str, tuple[str, Sample]], int]:
     """The samples of a file by id, with their places, and how many rows cannot be used."""
     found: dict[str, tuple[str, Sample]] = {}
@@ -238,7 +224,7 @@ def _joined(
             f"{files[0]} and {files[1]}: have no id in common (ids there: {next(ids)}, …; here: {next(ids)}, …); rows "
             "are joined by id, so both files need the ids of the queries"
         )
-    names = _names(files, [(sample.llm for _, sample in each.values()) for each in (mine, theirs)])
+    names = policy_names(files, [(sample.llm for _, sample in each.values()) for each in (mine, theirs)])
     pairs = []
     for identifier in shared:
         (_, one), (where, other) = mine[identifier], theirs[identifier]
@@ -293,13 +279,12 @@ def _judged_responses(
     bad = sum(map(len, read)) - sum(map(len, rows))
     if bad:
         about["Rows that cannot be read"] = f"{bad:,}"
-    names = _names(files, [(row.get("llm") for row in each) for each in rows])
+    names = policy_names(files, [(row.get("llm") for row in each) for each in rows])
     items = []
     for name, each in zip(names, rows, strict=True):
         for row in each:
-            own = row.get("model") or row.get(f"model_{row['response_index'] + 1}") or row.get("llm")
-            writer = str(own or name) if len(files) == 1 else name
-            items.append(row | {"id": f"{writer}/{row['id']}", "model": writer})
+            policy = str(writer(row) or name) if len(files) == 1 else name
+            items.append(row | {"id": f"{policy}/{row['id']}", "model": policy})
     judge_file(judge, items, out, **options)
     labels = {(row["id"], row.get("response_index", 0)): row for row in read_labels(out)}
     for row in items:

@@ -28,6 +28,7 @@ from rlaif.errors import ConfigError, InputError, RowError, RunFolderError, did_
 from rlaif.io import read_rows, replacing, write_lines
 from rlaif.records import Comparison, Response, Sample, Turn, check_comparison, check_response, parse
 from rlaif.stages.labels import records_file
+from rlaif.stages.policies import policy_names, stem, writer
 
 Kind = Literal["preference", "win-rate", "harmless"]
 KEY, ABOUT, PLAN = "key.jsonl", "sheets.json", "plan.jsonl"
@@ -117,7 +118,7 @@ def write_sheets(
     done = Sheets(key=out / KEY)
     if kind == "harmless":
         rows: Iterable[tuple[str, Comparison | Response | RowError]]
-        rows = read_responses(records_file(source), format, columns)
+        rows = _responses(source, format, columns)
     elif other is not None:
         rows = _matched(source, other, columns, done)
     else:
@@ -168,6 +169,15 @@ def _planned(plan: Path) -> Iterator[tuple[str, Comparison | RowError]]:
             yield where, error
 
 
+def _responses(source: Path, format: Format, columns: ColumnMap | None) -> Iterator[tuple[str, Response | RowError]]:
+    """Single responses that say who wrote them, lest the policies of two sheets are taken for one."""
+    for where, row in read_responses(records_file(source), format, columns):
+        if isinstance(row, RowError):
+            yield where, row
+        else:
+            yield where, row.model_copy(update={"model": writer(row.model_dump()) or stem(source)})
+
+
 def _matched(
     source: Path, other: Path, columns: ColumnMap | None, done: Sheets
 ) -> Iterator[tuple[str, Comparison | RowError]]:
@@ -178,21 +188,24 @@ def _matched(
             done.rejected[str(sample)] += 1
         elif theirs.setdefault(sample.id, sample) != sample:
             raise InputError(f"{where}: id {sample.id} is there twice; samples are joined by id")
+    mine = list(read_samples(source, columns))
+    llms = [one.llm for _, one in mine if not isinstance(one, RowError)], [one.llm for one in theirs.values()]
+    names = policy_names((source, other), llms)
     seen, alone = set(), 0
-    for where, ours in read_samples(source, columns):
+    for where, ours in mine:
         if isinstance(ours, RowError):
             yield where, ours
         elif ours.id not in theirs:
             alone += 1
         else:
             seen.add(ours.id)
-            yield where, _pair(ours, theirs[ours.id], (source, other))
+            yield where, _pair(ours, theirs[ours.id], names)
     done.unmatched = alone, len(theirs) - len(seen)
     if not seen:
         raise InputError(f"{source} and {other}: have no id in common ({alone:,} and {len(theirs):,} rows)")
 
 
-def _pair(ours: Sample, theirs: Sample, files: tuple[Path, Path]) -> Comparison | RowError:
+def _pair(ours: Sample, theirs: Sample, names: Sequence[str]) -> Comparison | RowError:
     if ours.query != theirs.query:
         return RowError("the two files have different queries under one id")
     if not ours.responses or not theirs.responses:
@@ -202,8 +215,8 @@ def _pair(ours: Sample, theirs: Sample, files: tuple[Path, Path]) -> Comparison 
         query=ours.query,
         response_1=ours.responses[0],
         response_2=theirs.responses[0],
-        model_1=ours.llm or str(files[0]),
-        model_2=theirs.llm or str(files[1]),
+        model_1=names[0],
+        model_2=names[1],
     )
 
 

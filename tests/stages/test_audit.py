@@ -289,9 +289,9 @@ def test_a_dialogue_is_readable_and_a_note_is_kept(tmp_path: Path) -> None:
 def test_two_policies_are_joined_by_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def samples(name: str, ids: Sequence[int], word: str, **more: str) -> Path:
         rows = [{"id": str(n), "query": f"q{n}", "responses": [f"{word}{n % 5}", "not this"], **more} for n in ids]
-        return write(tmp_path / name / "samples.jsonl", rows)
+        return write(tmp_path / f"{name}.jsonl", rows)
 
-    ours, theirs = samples("a", range(20), "good ", llm="ours"), samples("b", range(5, 32), "bad ")
+    ours, theirs = samples("ours", range(20), "good "), samples("theirs", range(5, 32), "bad ")
     rows = read(theirs)
     rows[0]["query"] = "another"
     rows[1]["responses"] = ["good 1"]
@@ -307,7 +307,7 @@ def test_two_policies_are_joined_by_id(tmp_path: Path, capsys: pytest.CaptureFix
     fill(tmp_path / "w" / "sheet-1.csv", prefers_good)
     done = collect(tmp_path / "w")
     said = read(done.path)
-    assert {(row["human_preference"], row["model_1"], row["model_2"]) for row in said} == {(1.0, "ours", str(theirs))}
+    assert {(row["human_preference"], row["model_1"], row["model_2"]) for row in said} == {(1.0, "ours", "theirs")}
     assert [row["id"] for row in said] == sorted(str(n) for n in range(8, 20))
     assert done.labeler is None
     with pytest.raises(InputError, match=r"have no id in common \(20 and 2 rows\)"):
@@ -315,6 +315,32 @@ def test_two_policies_are_joined_by_id(tmp_path: Path, capsys: pytest.CaptureFix
     twice = write(tmp_path / "t.jsonl", [{"id": 1, "query": "q", "responses": [word]} for word in ("a", "b")])
     with pytest.raises(InputError, match=r"t.jsonl:2: id 1 is there twice; samples are joined by id"):
         write_sheets(ours, tmp_path / "x", "win-rate", other=twice)
+
+
+def test_two_policies_of_one_model_are_called_by_their_files_as_a_win_rate_calls_them(tmp_path: Path) -> None:
+    def samples(name: str, word: str) -> Path:
+        return write(tmp_path / name, [{"id": "1", "query": "q", "responses": [word], "llm": "pocket:policy"}])
+
+    write_sheets(samples("cold.jsonl", "a"), tmp_path / "w", "win-rate", other=samples("hot.jsonl", "b"))
+    (item,) = read(tmp_path / "w" / "key.jsonl")
+    assert (item["model_1"], item["model_2"]) == ("cold", "hot")
+    with pytest.raises(InputError, match="policies have the same name; rename a file"):
+        write_sheets(tmp_path / "hot.jsonl", tmp_path / "x", "win-rate", other=samples("x/hot.jsonl", "c"))
+
+
+def test_a_harmless_sheets_key_says_whose_each_response_is(tmp_path: Path) -> None:
+    text = {"query": "q", "response": "r"}
+    rows = [
+        {"id": "a", **text, "model": "m", "llm": "l"},
+        {"id": "b", **text, "llm": "l", "llm_version": "1"},
+        {"id": "c", **text},
+        # Of a label, `llm` is who judged.
+        {"id": "d", **text, "llm": "judge", "method": "exact"},
+        {"id": "e", **text, "llm": "l", "model_1": "first"},
+    ]
+    write_sheets(write(tmp_path / "rl.jsonl", rows), tmp_path / "h", "harmless", annotators=1)
+    models = {item["id"]: item["model"] for item in read(tmp_path / "h" / "key.jsonl")}
+    assert models == {"a": "m", "b": "l", "c": "rl", "d": "rl", "e": "first"}
 
 
 def test_single_responses_are_harmless_or_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
