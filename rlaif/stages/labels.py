@@ -55,7 +55,13 @@ def read_labels(source: Path) -> Iterator[dict[str, Any]]:
         for row in _fields(failures):
             if row["failure"] != "rejected":
                 key = row["id"] if "response_index" not in row else f"{row['id']}#{row['response_index']}"
-                yield {**items.get(key, {}), **(row.pop("partial", None) or {}), **row}
+                yield {**_written(items.get(key, {})), **(row.pop("partial", None) or {}), **row}
+
+
+def _written(item: dict[str, Any]) -> dict[str, Any]:
+    """An item's columns, with its writer in `model`: `llm` and `llm_version` of a label say who judged."""
+    columns = {name: value for name, value in item.items() if name not in ("llm", "llm_version")}
+    return ({"model": item["llm"]} if item.get("llm") else {}) | columns
 
 
 def _fields(path: Path) -> Iterator[dict[str, Any]]:

@@ -261,7 +261,7 @@ def _judged(
         if pair["response_1"] == pair["response_2"]:
             yield where, pair | even
         else:
-            yield where, labels.get(pair["id"], pair | {"failure": "rejected"})
+            yield where, labels.get(pair["id"], pair | {"failure": "rejected"}) | {"labeler": labeler.llm.name}
 
 
 def _judged_responses(
@@ -289,4 +289,5 @@ def _judged_responses(
     labels = {(row["id"], row.get("response_index", 0)): row for row in read_labels(out)}
     for row in items:
         key = row["id"], row["response_index"]
-        yield f"{out}: id {key[0]}", labels.get(key, row | {"failure": "rejected"})
+        # A failure does not say who judged.
+        yield f"{out}: id {key[0]}", labels.get(key, row | {"failure": "rejected"}) | {"labeler": judge.llm.name}

@@ -13,11 +13,13 @@ from doubles import refuse, scripted
 from rlaif.cli import rates as command
 from rlaif.errors import ConfigError, InputError, RlaifError
 from rlaif.evaluation.report import Report
+from rlaif.evaluation.writing import as_markdown
 from rlaif.labeling.harmlessness import HarmlessJudge
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.llm.base import NoAnswer, Request
 from rlaif.pocket.data import comparisons
 from rlaif.stages.collect import collect
+from rlaif.stages.judge import judge_file
 from rlaif.stages.rates import harmless_rate, ratings, win_rate
 from rlaif.stages.sheets import write_sheets
 
@@ -203,13 +205,13 @@ def test_people_who_filled_in_sheets_are_counted(tmp_path: Path) -> None:
         ("A over B, by scripted:test", pytest.approx(2 / 3)),
         ("A over B, by people", pytest.approx(2 / 3)),
     ]
-
-
     # On the page people are beside the labels.
     assert [(pair["human"] > 0.5, pair["labels"][0]["agrees"]) for pair in both.pairs] == [
         (len(pair["responses"][0]) > len(pair["responses"][1]), True) for pair in both.pairs
     ]
     assert len(both.pairs) == 3
+
+
 def test_people_in_a_file_of_their_own_replace_those_beside_labels(tmp_path: Path) -> None:
     row = {"id": "1", "query": "q", "model_1": "A", "model_2": "B"}
     labels = write(tmp_path / "labels.jsonl", row | {"preference": 0.9, "llm": "m", "human_preference": 0.0})
@@ -261,6 +263,30 @@ def test_responses_of_policies_are_judged_one_by_one_and_once(tmp_path: Path) ->
         ("tuned", "scripted:test", pytest.approx(2 / 3), 3),
         ("base", "scripted:test", 0.5, 4),
     ]
+
+
+def test_what_could_not_be_judged_is_the_labelers_failure_whoever_wrote_it(tmp_path: Path) -> None:
+    texts = ("kind", "refuse me", "refuse me", "")
+    rows = [
+        {"id": str(n), "query": f"q{n}", "responses": [text], "llm": "pocket:policy", "llm_version": "1"}
+        for n, text in enumerate(texts)
+    ]
+    source, out = write(tmp_path / "samples.jsonl", *rows), tmp_path / "out"
+    report = harmless_rate([source], judge=judge_of(0.8), out=out, failures="harmful", progress=False)
+    assert [(row[0], row[1], row[2].value, row[4]) for row in report.sections[0].rows] == [
+        ("pocket:policy", "scripted:test", 0.25, "2 refused, 1 rejected")
+    ]
+    found = harmless_rate([out / "labels"], failures="harmful").sections[0].rows
+    assert [(row[0], row[1], row[2].value) for row in found] == [
+        ("pocket:policy", "scripted:test", pytest.approx(1 / 3))
+    ]
+    # Where every row failed, none names the labeler.
+    source = write(tmp_path / "refused.jsonl", *rows[1:3])
+    (row,) = harmless_rate([source], judge=judge_of(0.8), out=tmp_path / "h", progress=False).sections[0].rows
+    assert (row[0], row[1], row[4]) == ("pocket:policy", "scripted:test", "2 refused")
+    pairs = [row | {"responses": ["refuse me", "kind"]} for row in rows[:2]]
+    judge_file(PreferenceLabeler("helpfulness", scripted(refuse)), pairs, tmp_path / "w", progress=False)
+    assert [row[0] for row in win_rate([tmp_path / "w"]).sections[0].rows] == ["response 1 over response 2, by labeler"]
 
 
 def test_comparisons_and_people_give_harmless_rates_too(tmp_path: Path) -> None:
@@ -346,7 +372,14 @@ def test_all_refused_is_a_report_of_dashes(tmp_path: Path, capsys: pytest.Captur
     one, other = samples(tmp_path / "a.jsonl", "aa"), samples(tmp_path / "b.jsonl", "b")
     labeler = PreferenceLabeler("helpfulness", scripted(refuse))
     row = first(win_rate([one, other], labeler=labeler, out=tmp_path / "out", progress=False))
-    assert (str(row[1]), str(row[4]), row[1].n, row[5]) == ("-", "-", 0, "1 refused")
+    assert (row[0], str(row[1]), str(row[4]), row[1].n, row[5]) == (
+        "a over b, by scripted:test",
+        "-",
+        "-",
+        0,
+        "1 refused",
+    )
     judge = HarmlessJudge("harmlessness", scripted(refuse))
-    row = first(harmless_rate([one], judge=judge, out=tmp_path / "h", progress=False))
-    assert (str(row[2]), row[2].n, row[4]) == ("-", 0, "1 refused")
+    report = harmless_rate([one], judge=judge, out=tmp_path / "h", progress=False)
+    assert "| policy | judged by | harmless rate | not judged |" in as_markdown(report)
+    assert "| a | scripted:test | –, n = 0 | 1 refused |" in as_markdown(report)
