@@ -277,6 +277,8 @@ class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers ha
         self._temperatures, self._top_ps = temperatures, top_ps
         self._start = start
         self._uniform = torch.zeros(len(seeds), steps, dtype=torch.float64)
+        self.logprobs = torch.full((len(seeds), steps), torch.nan, dtype=torch.float64)
+        """(B, steps) of what was drawn, among what it was drawn from; NaN where nothing was."""
         for row, seed in enumerate(seeds):
             if temperatures[row] > 0:
                 generator = torch.Generator().manual_seed(seed if seed is not None else 0)
@@ -295,6 +297,9 @@ class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers ha
         chances = probabilities.cumsum(-1)
         aim = self._uniform[hot, step].to(scores.device)[:, None] * chances[:, -1:]
         drawn = torch.searchsorted(chances, aim, right=True).clamp(max=scores.shape[1] - 1)
+        likelihood = probabilities.gather(1, drawn)[:, 0] / chances[:, -1]
+        self.logprobs = self.logprobs.to(scores.device)
+        self.logprobs[hot, step] = likelihood.log()
         chosen = torch.full_like(scores[hot], -torch.inf).scatter(1, drawn, 0.0)
         result = scores.clone()
         result[hot] = chosen
@@ -315,10 +320,19 @@ def _nucleus(probabilities: torch.Tensor, top_ps: torch.Tensor) -> torch.Tensor:
 
 
 class Continuation(NamedTuple):
-    """What a model wrote: its tokens without padding and end token, and whether it came to an end by itself."""
+    """What a model wrote.
+
+    Attributes:
+        tokens: without padding and end token.
+        ended: whether it came to an end by itself.
+        end: the end token, where it wrote one.
+        logprobs: of the tokens, and the end token, as they were drawn; NaN at temperature 0.
+    """
 
     tokens: list[int]
     ended: bool
+    end: int | None
+    logprobs: list[float]
 
 
 @torch.inference_mode()
@@ -371,15 +385,20 @@ def generate(
     )
     ends = model.generation_config.eos_token_id
     stops = set(ends if isinstance(ends, list) else [ends] if ends is not None else [])
-    return [_until_end(row[ids.shape[1] :].tolist(), stops | {pad}, max_tokens) for row in output]
+    return [
+        _until_end(row[ids.shape[1] :].tolist(), stops, pad, max_tokens, logprobs)
+        for row, logprobs in zip(output, drawing.logprobs.tolist(), strict=True)
+    ]
 
 
-def _until_end(tokens: list[int], ends: set[int], max_tokens: int) -> Continuation:
+def _until_end(tokens: list[int], ends: set[int], pad: int, max_tokens: int, logprobs: Sequence[float]) -> Continuation:
     """Cut at the end token, or at the padding behind a stop text; either is a text that ended by itself."""
     for place, token in enumerate(tokens):
         if token in ends:
-            return Continuation(tokens[:place], ended=True)
-    return Continuation(tokens, ended=len(tokens) < max_tokens)
+            return Continuation(tokens[:place], ended=True, end=token, logprobs=list(logprobs[: place + 1]))
+        if token == pad:
+            return Continuation(tokens[:place], ended=True, end=None, logprobs=list(logprobs[:place]))
+    return Continuation(tokens, len(tokens) < max_tokens, None, list(logprobs[: len(tokens)]))
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

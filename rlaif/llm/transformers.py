@@ -223,9 +223,9 @@ class TransformersLLM:
             want.stop,
             [one.top_p for one in wants],
         )
-        for job, room, (tokens, ended) in zip(jobs, rooms, written, strict=True):
-            cut_off = len(tokens) > room or not ended
-            tokens = tokens[:room]
+        for job, room, found in zip(jobs, rooms, written, strict=True):
+            cut_off = len(found.tokens) > room or not found.ended
+            tokens = found.tokens[:room]
             whole = self._local.tokenizer.decode(tokens, skip_special_tokens=True)
             text = min((whole.split(stop)[0] for stop in want.stop), key=len, default=whole)
             cut_off = cut_off and len(text) == len(whole)

@@ -259,14 +259,13 @@ def _run(
     progress: bool,
     work: Callable[[_Run], dict[str, Any]],
 ) -> Trained:
-    import torch
-    from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
+    from rlaif.training.fitting import processes
     from rlaif.training.models import find_folder
     from rlaif.training.tokens import Tokenizer
 
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = processes()
     main = state.is_main_process
     started, at = time.monotonic(), datetime.now(UTC)
     start = find_folder(config.model)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch.utils.data import Sampler
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PrinterCallback, Trainer
@@ -116,6 +117,11 @@ class Prepared:
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write none: the run folder says how the model was made."""
+
+
+def processes() -> PartialState:
+    """The processes that train together (torchrun), and the device of this one; without an accelerator on the CPU."""
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def last_checkpoint(out: Path) -> Path | None:

@@ -49,20 +49,44 @@ def token_logprobs(hidden: torch.Tensor, labels: torch.Tensor, head: Any) -> tor
         head: from (n, d) to logits (n, V).
 
     Returns:
-        (n,) nats, float32.
+        (n,) nats, float32 at least.
+    """
+    return token_statistics(hidden, labels, head)[0]
+
+
+def token_statistics(
+    hidden: torch.Tensor, labels: torch.Tensor, head: Any, temperature: float = 1.0, *, entropy: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log p of each label, and how unsure the model was, as it draws at a temperature.
+
+    Args:
+        hidden: (n, d) what the model holds before each label.
+        labels: (n,) ids.
+        head: from (n, d) to logits (n, V).
+        temperature: the logits are divided by it.
+        entropy: whether entropies are wanted, which cost as much again; they are 0 otherwise.
+
+    Returns:
+        Log-probabilities and entropies, both (n,) nats, float32 at least.
     """
     width = head.weight.shape[0]
     tile = max(1, _MOST_LOGITS // width)
     if len(labels) <= tile:
-        return _tile(hidden, labels, head)
+        return _tile(hidden, labels, head, temperature, entropy)
     tiles = zip(torch.split(hidden, tile), torch.split(labels, tile), strict=True)
-    parts = [checkpoint(_tile, some, wanted, head, use_reentrant=False) for some, wanted in tiles]
-    return torch.cat(parts)
+    parts = [checkpoint(_tile, some, wanted, head, temperature, entropy, use_reentrant=False) for some, wanted in tiles]
+    logprobs, entropies = zip(*parts, strict=True)
+    return torch.cat(logprobs), torch.cat(entropies)
 
 
-def _tile(hidden: torch.Tensor, labels: torch.Tensor, head: Any) -> torch.Tensor:
-    found: torch.Tensor = torch.log_softmax(head(hidden).float(), -1).gather(1, labels[:, None])[:, 0]
-    return found
+def _tile(
+    hidden: torch.Tensor, labels: torch.Tensor, head: Any, temperature: float, entropy: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    logits = head(hidden)
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    every = torch.log_softmax(wide / temperature, -1)
+    logprobs = every.gather(1, labels[:, None])[:, 0]
+    return logprobs, -(every.exp() * every).sum(-1) if entropy else torch.zeros_like(logprobs)
 
 
 def has_plain_logits(model: PreTrainedModel) -> bool:

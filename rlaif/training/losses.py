@@ -1,4 +1,4 @@
-"""The losses of preference learning: pure functions, one value for each example.
+"""The losses of preference learning and of PPO: pure functions, one value for each example, or for each token.
 
 Shapes: B examples, K responses of one query, T tokens of the longest segment. Log-probabilities are in nats.
 A `preference` is P(response 1 preferred): 1 and 0 are hard labels, what is between them is soft.
@@ -173,3 +173,43 @@ def cpl_loss(
     first = -logsigmoid(advantage_1 - bias * advantage_2)
     second = -logsigmoid(advantage_2 - bias * advantage_1)
     return preference * first + (1 - preference) * second
+
+
+def clipped_policy_loss(
+    logprobs: torch.Tensor, old_logprobs: torch.Tensor, advantages: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """PPO's clipped surrogate, as a loss.
+
+    Args:
+        logprobs: (B, T) of the policy that is trained.
+        old_logprobs: (B, T) of the policy as it was when the tokens were drawn.
+        advantages: (B, T).
+        clip: ε; the ratio gains nothing outside of [1 − ε, 1 + ε].
+
+    Returns:
+        (B, T) −min(r·A, clip(r)·A), r = π/π_old.
+
+    Source: arXiv:1707.06347, equation 7.
+    """
+    ratio = (logprobs - old_logprobs).exp()
+    return torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip))
+
+
+def clipped_value_loss(
+    values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """The squared error of values, which gain nothing by moving further than a step allows.
+
+    Args:
+        values: (B, T) of the model that is trained.
+        old_values: (B, T) as they were when the tokens were drawn.
+        returns: (B, T) what they should be.
+        clip: how far they may move from the old ones; infinite for a plain squared error.
+
+    Returns:
+        (B, T) half of the larger of the squared errors of the values and of the clipped values.
+
+    Source: arXiv:1909.08593's code, as listed in arXiv:2403.17031 (detail on value clipping).
+    """
+    near = old_values + (values - old_values).clamp(-clip, clip)
+    return torch.maximum((values - returns).square(), (near - returns).square()) / 2

@@ -1,0 +1,548 @@
+"""What PPO and REINFORCE do alike around their mathematics: draw, judge, score, step, save, go on.
+
+Shapes: B responses of this process (the global batch is cut by place over the processes), T tokens of the longest.
+Everything that is drawn is seeded by step and place, so that a resumed training needs no state of a generator; the
+judgements of a step are in `judgements.jsonl` before they count, so that no step is judged twice.
+"""
+
+import math
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from accelerate.utils import gather_object
+from pydantic import Field
+from transformers import PreTrainedTokenizerBase
+
+from rlaif.config import Config
+from rlaif.errors import TrainingError
+from rlaif.generation import by_length
+from rlaif.records import Failure
+from rlaif.rewards import Candidate, Reward
+from rlaif.training import checkpoint
+from rlaif.training.advantages import kl_estimate, masked_mean
+from rlaif.training.fitting import processes
+from rlaif.training.judging import Failures, Judge, resolve
+from rlaif.training.policy_value import PolicyAndValue
+from rlaif.training.rollout import Query, Rollout, Rows, batch_places, pad_rows, response_seed
+from rlaif.training.watching import SaveAtTheEnd
+
+
+class Drawing(Config):
+    """What a step draws.
+
+    Attributes:
+        batch: responses of a step, over all processes together; one to each query.
+        max_tokens: of a response, its end token included; a longer one is cut there.
+        temperature: of the draws.
+        missing_eos_penalty: taken from the score of a response that was cut.
+        query_tokens: of a query; a longer one loses tokens from its left.
+    """
+
+    batch: int = Field(default=64, ge=1)
+    max_tokens: int = Field(default=128, ge=1)
+    temperature: float = Field(default=0.9, gt=0)
+    missing_eos_penalty: float = Field(default=1.0, ge=0)
+    query_tokens: int = Field(default=384, ge=1)
+
+
+class Stepping(Config):
+    """How weights change.
+
+    Attributes:
+        learning_rate: the highest; it falls to 0 along a line.
+        warmup_share: of the steps, in which the rate rises from 0.
+        value_warmup_steps: steps at the beginning in which only the value head learns.
+        value_trunk: `shared` lets V read the policy's hidden states, `separate` those of a second copy.
+        value_coef: weight of the value loss.
+        micro_batch: responses that go through the model at once, in each process.
+        max_grad_norm: to which gradients are clipped.
+        eps: of Adam.
+        tf1_eps: apply it as TF1 did, outside of the bias correction: rarely seen weights then move less at first.
+        seed: of everything that is drawn.
+
+    Source: arXiv:2403.17031, details 11 to 13 (the learning rate, Adam's epsilon).
+    """
+
+    learning_rate: float = Field(default=1e-5, gt=0)
+    warmup_share: float = Field(default=0.0, ge=0, lt=1)
+    value_warmup_steps: int = Field(default=0, ge=0)
+    value_trunk: Literal["shared", "separate"] = "shared"
+    value_coef: float = Field(default=0.1, ge=0)
+    micro_batch: int = Field(default=32, ge=1)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    eps: float = Field(default=1e-5, gt=0)
+    tf1_eps: bool = False
+    seed: int = Field(default=0, ge=0)
+
+
+class Saving(Config):
+    """When training is saved, and what is shown.
+
+    Attributes:
+        every_steps: steps between checkpoints.
+        keep: how many of the last are kept.
+        samples_every_steps: steps between lots of responses in `samples.jsonl`.
+        samples: how many of a step's responses.
+    """
+
+    every_steps: int = Field(default=20, ge=1)
+    keep: int = Field(default=1, ge=1)
+    samples_every_steps: int = Field(default=10, ge=1)
+    samples: int = Field(default=4, ge=0)
+
+
+class Drawn(NamedTuple):
+    """A step's responses in this process, with what was said of them.
+
+    Attributes:
+        places: (B) in the global batch.
+        queries: (B) ids.
+        responses: (B) ids, with the end token where there is one.
+        mask: (B, T) tokens that count; none of a response whose judgement is masked.
+        logprobs: (B, T) of the policy as it drew.
+        sampled_logprobs: (B, T) the same as the sampler had them.
+        ref_logprobs: (B, T) of the reference.
+        values: (B, T) V before each token.
+        entropies: (B, T).
+        scores: (B,) with the penalty of those that were cut; 0 where masked.
+    """
+
+    places: list[int]
+    queries: list[Sequence[int]]
+    responses: list[list[int]]
+    mask: torch.Tensor
+    logprobs: torch.Tensor
+    sampled_logprobs: torch.Tensor
+    ref_logprobs: torch.Tensor
+    values: torch.Tensor
+    entropies: torch.Tensor
+    scores: torch.Tensor
+
+
+@dataclass(slots=True)
+class Online:
+    """An online training under way.
+
+    Attributes:
+        model: policy, value head and reference.
+        rollout: draws.
+        judge: gives rewards.
+        queries: what is answered.
+        tokenizer: the policy's.
+        pad: the padding id.
+        drawing: the section.
+        stepping: the section.
+        saving: the section.
+        failures: the section.
+        steps: in all.
+        out: the run folder.
+        overlap: judge while the reference and the values are computed; not for a labeler that runs on the same cores.
+        watch: told of each step's metrics.
+        keeper: hears the signals that ask for an end.
+        step: how many steps are done.
+        optimizer: of all that is trained.
+        facts: what else a checkpoint must hold, set by the loop.
+        seconds: of the step's phases.
+    """
+
+    model: PolicyAndValue
+    rollout: Rollout
+    judge: Judge
+    queries: Sequence[Query]
+    tokenizer: PreTrainedTokenizerBase
+    pad: int
+    drawing: Drawing
+    stepping: Stepping
+    saving: Saving
+    failures: Failures
+    steps: int
+    out: Path
+    overlap: bool = False
+    watch: Callable[[int, Mapping[str, float | None]], None] = lambda step, metrics: None
+    keeper: SaveAtTheEnd = field(default_factory=SaveAtTheEnd)
+    step: int = 0
+    optimizer: torch.optim.AdamW = field(init=False)
+    facts: dict[str, float] = field(default_factory=dict)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _updates: int = 0
+    _replaying: bool = True
+
+    def __post_init__(self) -> None:
+        trained = [one for one in self.model.parameters() if one.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            trained, lr=self.stepping.learning_rate, eps=self.stepping.eps, weight_decay=0.0
+        )
+
+    # Draw, judge, score
+
+    def draw(self) -> tuple[Drawn, dict[str, float | None]]:
+        """Draw a step's responses, have them judged, and let the models say what they think of them.
+
+        Returns:
+            The responses, and metrics of them.
+
+        Raises:
+            TrainingError: the labeler fails too often, or in a way that is to stop the training.
+        """
+        state = processes()
+        every = batch_places(len(self.queries), self.drawing.batch, self.step, self.stepping.seed)
+        places = list(range(self.drawing.batch))[state.process_index :: state.num_processes]
+        asked = [self.queries[every[place]] for place in places]
+        with self.timing("generate"):
+            seeds = [response_seed(self.stepping.seed, self.step, place) for place in places]
+            written = self.rollout.generate([one.tokens for one in asked], seeds)
+        responses = [one.tokens + ([one.end] if one.end is not None else []) for one in written]
+        texts = [self.tokenizer.decode(one.tokens, skip_special_tokens=True) for one in written]
+        candidates = [
+            Candidate(f"step-{self.step + 1}-{place}", query.turns, text, tuple(response), query.columns)
+            for place, query, text, response in zip(places, asked, texts, responses, strict=True)
+        ]
+        known = self._known_judgements(places)
+        future = self.judge.ask(candidates) if known is None else None
+        if future is not None and not self.overlap:
+            with self.timing("judge"):
+                future.exception()
+        lists = [list(one.tokens) for one in asked]
+        with self.timing("score"):
+            found = self._score(lists, responses)
+        waited = 0.0
+        if future is not None:
+            with self.timing("judge"):
+                known, waited = self.judge.wait(future, candidates)
+            self._keep_judgements(places, candidates, known)
+        assert known is not None
+        scores, counts = resolve(known, self.failures)
+        drawn = self._drawn(places, lists, responses, scores, [one.ended for one in written], found, written)
+        self._keep_samples(places, candidates, scores, known)
+        return drawn, self._said(drawn, scores, counts, texts, [one.ended for one in written], waited)
+
+    @torch.no_grad()
+    def _score(self, queries: list[list[int]], responses: list[list[int]]) -> dict[str, torch.Tensor]:
+        """(B, T) log-probabilities, entropies and values of the policy, and log-probabilities of the reference."""
+        longest = max(1, *map(len, responses))
+        names = ("logprobs", "entropies", "values", "ref_logprobs")
+        device = self.model.value_head.weight.device
+        found = {name: torch.zeros(len(responses), longest, device=device) for name in names}
+        lengths = [len(query) + len(response) for query, response in zip(queries, responses, strict=True)]
+        for indices in by_length(lengths, 0, self.stepping.micro_batch * max(lengths)):
+            rows = self._rows([queries[i] for i in indices], [responses[i] for i in indices])
+            scored = self.model(rows, self.drawing.temperature, entropy=True)
+            reference = self.model.reference_logprobs(rows, self.drawing.temperature)
+            width = rows.response_mask.shape[1]
+            for name, value in zip(names, (*scored, reference), strict=True):
+                found[name] = found[name].to(value.dtype)
+                found[name][indices, :width] = value
+        return {name: found[name] for name in names}
+
+    def _rows(self, queries: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Rows:
+        return pad_rows(queries, responses, self.pad, self.model.value_head.weight.device)
+
+    def _drawn(
+        self,
+        places: list[int],
+        queries: list[list[int]],
+        responses: list[list[int]],
+        scores: Sequence[float | None],
+        ended: Sequence[bool],
+        found: Mapping[str, torch.Tensor],
+        written: Sequence[Any],
+    ) -> Drawn:
+        longest = found["logprobs"].shape[1]
+        device = found["logprobs"].device
+        kept = [len(one) if score is not None else 0 for one, score in zip(responses, scores, strict=True)]
+        mask = torch.arange(longest, device=device) < torch.tensor(kept, device=device)[:, None]
+        sampled = torch.zeros_like(found["logprobs"])
+        for row, one in enumerate(written):
+            sampled[row, : len(one.logprobs)] = torch.tensor(one.logprobs, dtype=sampled.dtype)
+        penalised = [
+            0.0 if score is None else score - (0.0 if end else self.drawing.missing_eos_penalty)
+            for score, end in zip(scores, ended, strict=True)
+        ]
+        numbers = torch.tensor(penalised, dtype=found["logprobs"].dtype, device=device)
+        return Drawn(places, [*queries], responses, mask, sampled_logprobs=sampled, scores=numbers, **found)
+
+    def _said(
+        self,
+        drawn: Drawn,
+        scores: Sequence[float | None],
+        counts: Counter[str],
+        texts: Sequence[str],
+        ended: Sequence[bool],
+        waited: float,
+    ) -> dict[str, float | None]:
+        """Metrics of a step's responses in this process."""
+        known = torch.tensor([one for one in scores if one is not None], dtype=torch.float64)
+        lengths = torch.tensor([float(len(one)) for one in drawn.responses], dtype=torch.float64)
+        lengths_known = torch.tensor(
+            [float(len(one)) for one, score in zip(drawn.responses, scores, strict=True) if score is not None],
+            dtype=torch.float64,
+        )
+        found: dict[str, float | None] = {
+            "score": known.mean().item() if len(known) else None,
+            "score_std": known.std(correction=0).item() if len(known) else None,
+            "response_tokens": lengths.mean().item(),
+            "ended_share": sum(ended) / len(ended),
+            "distinct_share": len(set(texts)) / len(texts),
+            "masked_share": sum(one is None for one in scores) / len(scores),
+            "waited_s": waited,
+        }
+        if len(known) > 1 and known.std() > 0 and lengths_known.std() > 0:
+            found["score_length_correlation"] = torch.corrcoef(torch.stack([known, lengths_known]))[0, 1].item()
+        found |= {f"failed_{kind}": count / len(scores) for kind, count in counts.items()}
+        metrics = getattr(self.judge.reward, "metrics", None)
+        if isinstance(metrics, Mapping):
+            found |= {
+                f"labeler_{name}": float(value) for name, value in metrics.items() if isinstance(value, int | float)
+            }
+        return found
+
+    def kl_metrics(self, drawn: Drawn) -> dict[str, float]:
+        """How far the policy is from the reference, how sure it is, and how far the sampler is from the policy.
+
+        Args:
+            drawn: the step's responses.
+
+        Returns:
+            Of all processes together: `kl_per_sequence` (k1 summed over a response, nats) and per token `kl_k3`,
+            `entropy` and `sampler_mismatch` (mean distance of log-probabilities, nats).
+        """
+        k1, k3 = (kl_estimate(drawn.logprobs, drawn.ref_logprobs, name) for name in ("k1", "k3"))
+        mismatch = (drawn.logprobs - drawn.sampled_logprobs).abs()
+        counted = drawn.mask.any(1)
+        return {
+            "kl_per_sequence": float(masked_mean(k1.masked_fill(~drawn.mask, 0.0).sum(1), counted, self.reduce)),
+            "kl_k3": float(masked_mean(k3, drawn.mask, self.reduce)),
+            "entropy": float(masked_mean(drawn.entropies, drawn.mask, self.reduce)),
+            "sampler_mismatch": float(masked_mean(mismatch, drawn.mask, self.reduce)),
+        }
+
+    # Judgements that outlive a kill
+
+    def _judgements(self) -> Path:
+        return self.out / f"judgements-{processes().process_index}.jsonl"
+
+    def _known_judgements(self, places: Sequence[int]) -> list[Reward] | None:
+        """Those of this step, where an earlier try came so far."""
+        path = self._judgements()
+        # A line is looked for only where steps are done again.
+        for row in checkpoint.read(path) if self._replaying else ():
+            if row["step"] == self.step + 1:
+                if row["places"] != list(places):
+                    raise TrainingError(f"{path}: step {self.step + 1} was judged by another number of processes")
+                self.judge.reward.load_state_dict(row["state"])
+                return [one if isinstance(one, float) else Failure.model_validate(one) for one in row["rewards"]]
+        self._replaying = False
+        return None
+
+    def _keep_judgements(
+        self, places: Sequence[int], candidates: Sequence[Candidate], rewards: Sequence[Reward]
+    ) -> None:
+        row = {
+            "step": self.step + 1,
+            "places": list(places),
+            "rewards": [
+                one.model_dump(mode="json", exclude_none=True) if isinstance(one, Failure) else float(one)
+                for one in rewards
+            ],
+            "state": self.judge.reward.state_dict(),
+        }
+        checkpoint.append(self._judgements(), row)
+        failed = [
+            one.model_copy(update={"id": candidate.id}).model_dump(mode="json", exclude_none=True)
+            | {"query": [turn.model_dump() for turn in candidate.query], "response": candidate.response}
+            for one, candidate in zip(rewards, candidates, strict=True)
+            if isinstance(one, Failure)
+        ]
+        for failure in failed:
+            checkpoint.append(self.out / "failures.jsonl", {"step": self.step + 1, **failure})
+
+    def _keep_samples(
+        self,
+        places: Sequence[int],
+        candidates: Sequence[Candidate],
+        scores: Sequence[float | None],
+        rewards: Sequence[Reward],
+    ) -> None:
+        if not processes().is_main_process or (self.step and (self.step + 1) % self.saving.samples_every_steps):
+            return
+        for candidate, score, reward in list(zip(candidates, scores, rewards, strict=True))[: self.saving.samples]:
+            row = {
+                "step": self.step + 1,
+                "query": [turn.model_dump() for turn in candidate.query],
+                "response": candidate.response,
+                "score": score,
+            }
+            if isinstance(reward, Failure):
+                row["failure"] = reward.failure
+            checkpoint.append(self.out / "samples.jsonl", row)
+
+    # Steps of the optimizer
+
+    def minibatches(self, drawn: Drawn, size: int, epoch: int) -> Iterator[list[int]]:
+        """Rows of this process's responses, minibatch by minibatch of the global batch, in a seeded order.
+
+        Args:
+            drawn: the step's responses.
+            size: responses of a minibatch, over all processes.
+            epoch: from 0.
+        """
+        generator = torch.Generator().manual_seed(response_seed(self.stepping.seed, self.step, -1 - epoch) % 2**63)
+        order = torch.randperm(self.drawing.batch, generator=generator).tolist()
+        mine = {place: row for row, place in enumerate(drawn.places)}
+        for start in range(0, len(order), size):
+            yield [mine[place] for place in order[start : start + size] if place in mine]
+
+    def parts(self, drawn: Drawn, rows: Sequence[int]) -> Iterator[tuple[list[int], Rows]]:
+        """A minibatch in micro-batches of responses of like length.
+
+        Args:
+            drawn: the step's responses.
+            rows: which of them.
+
+        Yields:
+            Indices into `drawn`, and their rows for the model.
+        """
+        lengths = [len(drawn.queries[row]) + len(drawn.responses[row]) for row in rows]
+        order = [rows[place] for place in sorted(range(len(rows)), key=lambda place: -lengths[place])]
+        for start in range(0, len(order), self.stepping.micro_batch):
+            some = order[start : start + self.stepping.micro_batch]
+            yield some, self._rows([drawn.queries[row] for row in some], [drawn.responses[row] for row in some])
+
+    def reduce(self, sums: torch.Tensor) -> torch.Tensor:
+        """Add up over all processes.
+
+        Args:
+            sums: of this process.
+        """
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        return sums
+
+    def update(self) -> float:
+        """One step of the optimizer with the gradients that are there, added up over all processes.
+
+        Returns:
+            The gradient's norm before it was clipped.
+
+        Raises:
+            TrainingError: it is no number.
+        """
+        trained = self.optimizer.param_groups[0]["params"]
+        for one in trained:
+            if one.grad is None:
+                one.grad = torch.zeros_like(one)
+            self.reduce(one.grad)
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.stepping.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise TrainingError(
+                f"step {self.step + 1}: the gradient is no number; the last checkpoint is kept: lower "
+                "stepping.learning_rate, or look at the rewards in judgements"
+            )
+        self._updates += 1
+        group = self.optimizer.param_groups[0]
+        group["lr"] = self.learning_rate
+        if self.stepping.tf1_eps:
+            # Adam there divides by √v + ε before the bias is corrected: ε grows by 1/√(1 − β₂ᵗ) as torch has it.
+            group["eps"] = self.stepping.eps / math.sqrt(1 - group["betas"][1] ** self._updates)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(norm)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the step under way: up along a line, and then down to 0."""
+        warm = self.stepping.warmup_share * self.steps
+        rising = min(1.0, (self.step + 1) / warm) if warm else 1.0
+        return self.stepping.learning_rate * rising * (1 - self.step / self.steps)
+
+    @property
+    def warming_values(self) -> bool:
+        """Whether only the value head learns in the step under way."""
+        return self.step < self.stepping.value_warmup_steps
+
+    @contextmanager
+    def timing(self, phase: str) -> Iterator[None]:
+        """Count the seconds of a phase of the step.
+
+        Args:
+            phase: its name.
+        """
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] += time.monotonic() - started
+
+    # Save and go on
+
+    def go_on(self) -> None:
+        """Take up the last checkpoint of the run folder, if there is one."""
+        state = checkpoint.last(self.out)
+        if state is not None:
+            self.step, self._updates, self.facts = state["step"], state["updates"], dict(state["facts"])
+            checkpoint.load_weights(self.model, state["trained"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.judge.reward.load_state_dict(state["reward"])
+        self.rollout.load_weights(self.model.policy)
+        if processes().is_main_process:
+            for name in ("metrics", "samples"):
+                checkpoint.forget_after(self.out / f"{name}.jsonl", self.step)
+
+    def save(self) -> None:
+        """Write a checkpoint: every number that a resumed training could not make again."""
+        state = {
+            "step": self.step,
+            "updates": self._updates,
+            "facts": self.facts,
+            "trained": checkpoint.trained_weights(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "reward": self.judge.reward.state_dict(),
+        }
+        if processes().is_main_process:
+            checkpoint.save(self.out, self.step, state, self.saving.keep)
+
+    def end_step(self, metrics: Mapping[str, float | None]) -> None:
+        """Write down what the step came to, save where it is time, and end where the process was asked to.
+
+        Args:
+            metrics: of the step, of this process or of all.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, when a checkpoint is written.
+            SystemExit: after SIGTERM (143), likewise.
+        """
+        self.step += 1
+        shared = _mean_over(gather_object([dict(metrics)]))
+        if processes().is_main_process:
+            seconds = {f"seconds_{name}": round(value, 3) for name, value in self.seconds.items()}
+            checkpoint.append(self.out / "metrics.jsonl", {"step": self.step, **shared, **seconds})
+        self.seconds.clear()
+        self.watch(self.step, shared)
+        heard = self.heard()
+        if heard or self.step % self.saving.every_steps == 0 or self.step == self.steps:
+            self.save()
+        if heard and self.step < self.steps:
+            raise KeyboardInterrupt if heard == signal.SIGINT else SystemExit(128 + heard)
+
+    def heard(self) -> int:
+        """The signal that asks for an end, in any of the processes; 0 for none."""
+        number = torch.tensor(int(self.keeper.signal or 0), device=self.model.value_head.weight.device)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+        return int(number)
+
+
+def _mean_over(found: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Metrics of all processes; a class of failures that one has not seen is 0 there."""
+    means: dict[str, float | None] = {}
+    for name in dict.fromkeys(name for one in found for name in one):
+        known = [value for one in found if (value := one.get(name, 0.0)) is not None and math.isfinite(value)]
+        means[name] = sum(known) / len(known) if known else None
+    return means
