@@ -52,6 +52,26 @@ def dpo(config: ConfigFile, out: Out, overrides: Overrides = None) -> None:
     _train("dpo", config, out, overrides)
 
 
+@app.command(
+    "ppo",
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif train ppo examples/direct.yaml --out outputs/direct\n\n"
+    "rlaif train ppo examples/direct.yaml steps=20 kl.kl_coef=0.1 labeler.llm=pocket:labeler-s --out outputs/try",
+)
+def ppo(config: ConfigFile, out: Out, overrides: Overrides = None) -> None:
+    """Train a policy by PPO whose reward is a labeler's score, asked for live, or a reward model's."""
+    _train("ppo", config, out, overrides)
+
+
+@app.command(
+    "reinforce",
+    epilog="[bold]Examples[/bold]\n\nrlaif train reinforce examples/reinforce.yaml --out outputs/reinforce",
+)
+def reinforce(config: ConfigFile, out: Out, overrides: Overrides = None) -> None:
+    """Train a policy by REINFORCE with a learned baseline, as arXiv:2309.00267 did."""
+    _train("reinforce", config, out, overrides)
+
+
 def _train(method: Any, config: Path, out: Path, overrides: list[str] | None) -> None:
     from rlaif.stages.train import train
 
@@ -64,6 +84,12 @@ def _train(method: Any, config: Path, out: Path, overrides: list[str] | None) ->
 
 
 def _print(out: Path, model: Path, facts: dict[str, Any], before: bool) -> None:
+    if "queries" in facts:
+        done = "trained before" if before else "trained"
+        typer.echo(f"{model}: {done}, {facts['steps']:,} steps on {facts['queries']:,} queries")
+        if facts["rejected"]:
+            typer.echo(f"{out / 'rejected.jsonl'}: {facts['rejected']:,} rows that could not be answered, and why")
+        return
     sources = ", ".join(f"{rows:,} of {path}" for path, rows in facts["by_source"].items())
     typer.echo(f"{model}: {'trained before' if before else 'trained'}, {facts['steps']:,} steps on {sources}")
     if facts["failures"]:

@@ -12,7 +12,7 @@ from rlaif.labeling.score import Scorer
 from rlaif.labeling.tables import warn_of_foreign_prompts
 from rlaif.llm.ledger import Ledger
 from rlaif.llm.run import Ask, Runner, Totals, in_parallel
-from rlaif.records import Failure, Response, content_id
+from rlaif.records import Failure, Response, Score, content_id
 from rlaif.rewards.base import Candidate, Reward, check_state
 
 
@@ -41,6 +41,7 @@ class LabelerReward:
         self.name = f"labeler {scorer.llm.name}"
         self._scorer, self._ledger = scorer, ledger or scorer.ledger
         self._totals = Totals()
+        self._judged: list[Score] = []
         self._open: tuple[Runner, asyncio.AbstractEventLoop] | None = None
         self._stack = AsyncExitStack()
         warn_of_foreign_prompts(scorer)
@@ -68,6 +69,7 @@ class LabelerReward:
             turns = [(turn.role, turn.content) for turn in candidate.query]
             places.setdefault(content_id([turns, candidate.response]), []).append(index)
         limit = max(1, self._scorer.llm.in_flight // self._scorer.config.answers)
+        self._judged = []
         async with self._runner() as runner:
 
             async def one(identifier: str) -> Reward:
@@ -87,7 +89,23 @@ class LabelerReward:
         except RowError as error:
             return Failure(id=item.id, failure="rejected", detail=str(error))
         judged = await self._scorer.judge(item, ask)
-        return judged if isinstance(judged, Failure) else judged.scaled
+        if isinstance(judged, Failure):
+            return judged
+        self._judged.append(judged)
+        return judged.scaled
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The labeler's health in the last batch: mean score, mass at both ends of the scale, unread mass."""
+        if not self._judged:
+            return {}
+        n = len(self._judged)
+        return {
+            "score_1_to_10": sum(one.score for one in self._judged) / n,
+            "mass_at_1": sum(one.distribution[0] for one in self._judged) / n,
+            "mass_at_10": sum(one.distribution[-1] for one in self._judged) / n,
+            "unread_mass": sum(one.unread_mass for one in self._judged) / n,
+        }
 
     @asynccontextmanager
     async def _runner(self) -> AsyncIterator[Runner]:

@@ -15,6 +15,7 @@ from rlaif.config import read
 from rlaif.errors import ConfigError, MissingExtraError
 from rlaif.io import write_lines
 from rlaif.records import Failure
+from rlaif.rewards import RewardFn
 from rlaif.stages.fingerprints import fingerprint
 from rlaif.stages.folder import Folder
 from rlaif.stages.labels import records_file
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from rlaif.training.reward_model import RewardConfig
     from rlaif.training.sft import SFTConfig
 
-Method = Literal["sft", "reward", "dpo"]
-METHODS: tuple[Method, ...] = ("sft", "reward", "dpo")
+Method = Literal["sft", "reward", "dpo", "ppo", "reinforce"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,24 @@ class Trained:
 
 
 def train(
-    method: Method, config: Path, out: Path, *, overrides: Sequence[str] = (), progress: bool = True
+    method: Method,
+    config: Path,
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    reward: RewardFn | None = None,
+    progress: bool = True,
 ) -> list[Trained]:
     """Train one model, or several where a reward config names them.
 
     Started again, it goes on from the last checkpoint; a training that came to its end is left alone.
 
     Args:
-        method: `sft`, `reward` or `dpo`.
-        config: the YAML file (see `SFTConfig`, `RewardConfig`, `DPOConfig`).
+        method: `sft`, `reward`, `dpo`, `ppo` or `reinforce`.
+        config: the YAML file (see `SFTConfig`, `RewardConfig`, `DPOConfig`, `PPOConfig`, `ReinforceConfig`).
         out: the run folder; with several models, the folder of their run folders.
         overrides: `section.key=value`, in place of what the file says.
+        reward: for `ppo` and `reinforce`, a reward function in place of the config's labeler.
         progress: show it on standard error.
 
     Returns:
@@ -93,6 +100,12 @@ def train(
 
                 settings = read(DPOConfig, config, overrides)
                 run = _dpo
+            case "ppo" | "reinforce":
+                from rlaif.stages.online import PPOConfig, ReinforceConfig, run_online
+
+                settings = read(PPOConfig if method == "ppo" else ReinforceConfig, config, overrides)
+                facts, before = run_online(settings, out, reward, progress=progress)
+                return [Trained(out, out / "model", facts, before)]
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "trl", "train") from error
     if isinstance(settings.data, dict):

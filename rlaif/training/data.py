@@ -10,11 +10,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rlaif.config import Config
-from rlaif.conventions import read_comparisons
+from rlaif.conventions import read_comparisons, read_queries
 from rlaif.errors import InputError, RowError
 from rlaif.io import read_rows
 from rlaif.progress import Progress
-from rlaif.records import Comparison, Failure, Ranking, Sample, parse
+from rlaif.records import Comparison, Failure, Ranking, Sample, check_dialogue, parse
+from rlaif.training.rollout import Query
 from rlaif.training.tokens import Tokenizer
 
 Labels = Literal["soft", "hard"]
@@ -169,6 +170,43 @@ def read_demonstrations(
                 bar.advance(None, 0)
             _need_rows(found, before, source.path)
     return found
+
+
+def read_online_queries(
+    path: Path, tokenizer: Tokenizer, max_tokens: int, limit: int | None = None
+) -> tuple[list[Query], list[Failure], int]:
+    """Read queries to answer while training.
+
+    Args:
+        path: a file in any format that `rlaif sample` reads.
+        tokenizer: the policy's.
+        max_tokens: of a query; a longer one loses tokens from its left.
+        limit: take only the first rows.
+
+    Returns:
+        The queries, what could not be used, and how many lost tokens.
+
+    Raises:
+        InputError: the file cannot be read, or none of its rows can be used.
+    """
+    found, failures, shortened = list[Query](), list[Failure](), 0
+    for number, (where, row) in enumerate(read_queries(path)):
+        if limit is not None and number >= limit:
+            break
+        try:
+            if isinstance(row, RowError):
+                raise row
+            check_dialogue(row)
+            whole = tokenizer.query(row.query)
+            shortened += len(whole) > max_tokens
+            columns = {name: value for name, value in row.model_dump().items() if name not in ("id", "query")}
+            found.append(Query(row.id, row.query, tuple(whole[-max_tokens:]), columns))
+        except RowError as error:
+            failures.append(_failure(where, None, error))
+    if not found:
+        first = f": {failures[-1].where}: {failures[-1].detail}" if failures else ""
+        raise InputError(f"{path}: none of its rows can be answered{first}")
+    return found, failures, shortened
 
 
 def _demonstration(fields: Mapping[str, Any]) -> dict[str, Any]:

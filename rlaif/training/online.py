@@ -83,7 +83,7 @@ class Stepping(Config):
 
 
 class Saving(Config):
-    """When training is saved, and what is shown.
+    """When training is saved, and how many responses are kept to be read.
 
     Attributes:
         every_steps: steps between checkpoints.
@@ -492,7 +492,7 @@ class Online:
             self.judge.reward.load_state_dict(state["reward"])
         self.rollout.load_weights(self.model.policy)
         if processes().is_main_process:
-            for name in ("metrics", "samples"):
+            for name in ("metrics", "samples", "watch", "watched"):
                 checkpoint.forget_after(self.out / f"{name}.jsonl", self.step)
 
     def save(self) -> None:

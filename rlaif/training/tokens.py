@@ -44,6 +44,15 @@ class Tokenizer:
         self.pad: int = _give_pad_token(self.tokenizer)
         self._encoder = Encoder(self.tokenizer)
 
+    def query(self, query: Sequence[Turn]) -> list[int]:
+        """Tokens of a dialogue, up to where the policy speaks.
+
+        Args:
+            query: the dialogue.
+        """
+        head, tail = self._encoder.prompt([(turn.role, turn.content) for turn in query], "", 0)
+        return head + tail
+
     def encode(self, query: Sequence[Turn], responses: Sequence[str], max_tokens: int) -> Tokens:
         """Tokens of a query and its responses.
 
@@ -56,12 +65,11 @@ class Tokenizer:
         Raises:
             RowError: a response alone is too long.
         """
-        head, tail = self._encoder.prompt([(turn.role, turn.content) for turn in query], "", 0)
+        whole = self.query(query)
         answers = [[*self._encoder.text(response), self.eos] for response in responses]
         longest = max(map(len, answers))
         if longest >= max_tokens:
             raise RowError(f"a response has {longest} tokens; with a query it must have at most {max_tokens}")
-        whole = head + tail
         kept = whole[-(max_tokens - longest) :]
         return Tokens(kept, answers, len(whole) - len(kept))
 

@@ -21,8 +21,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from rlaif.errors import ConfigError, InputError, RunFolderError, TrainingError
 from rlaif.pocket.data import comparisons
-from rlaif.stages.train import METHODS, Method, train
+from rlaif.stages.train import Method, train
 
+METHODS: tuple[Method, ...] = ("sft", "reward", "dpo")
 PAIRS = [
     {"id": row["id"], "query": row["query"], "response_1": row["response_1"], "response_2": row["response_2"]}
     | {"preference": round(0.1 + 0.8 * float(row["gold_preference"]), 2), "human_preference": row["gold_preference"]}

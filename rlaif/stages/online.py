@@ -1,0 +1,337 @@
+"""Train a policy online in a run folder: its reward is a labeler, a reward model, or a function."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from rich.console import Console
+
+from rlaif.config import Config
+from rlaif.generation import fingerprint as model_fingerprint
+from rlaif.io import write_lines
+from rlaif.rewards import FromScores, RewardFn
+from rlaif.stages.fingerprints import fingerprint
+from rlaif.stages.folder import Folder
+from rlaif.stages.labels import records_file
+from rlaif.stages.watchers import Watch, Watchers
+from rlaif.training.data import read_online_queries
+from rlaif.training.fitting import processes
+from rlaif.training.judging import Failures, Judge
+from rlaif.training.kl_control import KL
+from rlaif.training.models import find_folder, load_policy, save_folder
+from rlaif.training.online import Drawing, Online, Saving, Stepping
+from rlaif.training.policy_value import PolicyAndValue
+from rlaif.training.ppo import Clipping, train_ppo
+from rlaif.training.reinforce import train_reinforce
+from rlaif.training.rollout import TransformersRollout
+from rlaif.training.settings import Lora
+from rlaif.training.tokens import Tokenizer
+
+
+class Labeler(Config):
+    """Who rewards.
+
+    Attributes:
+        llm: `provider:model`, whose expected score from 1 to 10, mapped to [−1, 1], is the reward.
+        task: what it judges by: a task's name or folder.
+        exemplars: worked examples in its prompt.
+        rationale: whether it writes a rationale first.
+        method: how scores are read (see `rlaif score`).
+        reward_model: the folder of a reward model, which then rewards in the labeler's place.
+        base_url: of a server that speaks the provider's protocol.
+        key_variable: the environment variable that holds its key.
+        concurrency: requests under way at once.
+        max_cost_usd: a cap that is never passed.
+        prices: a file with prices of tokens.
+        ledger: where a service's answers are kept; `ledger.sqlite` beside the run folder if None.
+    """
+
+    llm: str = "pocket:labeler-l"
+    task: str = "helpfulness"
+    exemplars: int = Field(default=0, ge=0)
+    rationale: bool = False
+    method: Literal["auto", "exact", "logprobs", "sampled"] = "auto"
+    reward_model: str | None = None
+    base_url: str | None = None
+    key_variable: str | None = None
+    concurrency: int = Field(default=64, ge=1)
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    prices: Path | None = None
+    ledger: Path | None = None
+
+
+class OnlineConfig(Config):
+    """How a policy is trained online.
+
+    Attributes:
+        model: the policy it starts from, which is the reference too: a folder, or `pocket:policy`.
+        queries: what it answers: a file or run folder.
+        steps: in all.
+        limit: take only the first queries.
+        lora: train adapters instead of all weights; the reference is then the same model without them.
+        rollout: what a step draws.
+        optimisation: how weights change.
+        kl: how the policy is held to the reference.
+        labeler: who rewards.
+        failures: what a failed judgement means.
+        watch: what is looked at beside the reward.
+        checkpoints: when it is saved.
+    """
+
+    model: str
+    queries: Path
+    steps: int = Field(default=100, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+    lora: Lora = Lora()
+    rollout: Drawing = Drawing()
+    optimisation: Stepping = Stepping()
+    kl: KL = KL()
+    labeler: Labeler = Labeler()
+    failures: Failures = Failures()
+    watch: Watch = Watch()
+    checkpoints: Saving = Saving()
+
+
+class PPOConfig(OnlineConfig):
+    """How a policy is trained by PPO.
+
+    Attributes:
+        ppo: its own numbers.
+    """
+
+    ppo: Clipping = Clipping()
+
+
+class ReinforceConfig(OnlineConfig):
+    """How a policy is trained by REINFORCE; β of `kl` is that of arXiv:2309.00267."""
+
+
+_OF_THE_LABELER = {"base_url", "key_variable", "concurrency", "max_cost_usd", "prices", "ledger"}
+"""Its settings that change no reward."""
+
+
+def run_online(
+    config: OnlineConfig, out: Path, reward: RewardFn | None = None, *, progress: bool = True
+) -> tuple[dict[str, Any], bool]:
+    """Train a policy; started again, go on from the last checkpoint.
+
+    Args:
+        config: a `PPOConfig` or `ReinforceConfig`.
+        out: the run folder.
+        reward: a reward function in place of the config's labeler.
+        progress: show it on standard error.
+
+    Returns:
+        What it came to, as in the manifest, and whether that was so before.
+
+    Raises:
+        InputError: the queries cannot be read.
+        ModelError: a model cannot be found or loaded.
+        RunFolderError: the folder holds another run.
+        TrainingError: a gradient is no number, or the labeler fails too often; the last checkpoint is kept.
+        KeyboardInterrupt: after Ctrl-C, when a checkpoint is written.
+        SystemExit: after SIGTERM, likewise.
+    """
+    state = processes()
+    started, at = time.monotonic(), datetime.now(UTC)
+    method = "ppo" if isinstance(config, PPOConfig) else "reinforce"
+    config = config.model_copy(update={"queries": records_file(config.queries)})
+    folder = Folder(out, _identity(method, config, reward)) if state.is_main_process else None
+    with closing(folder) if folder is not None else nullcontext():
+        if folder is not None and folder.manifest.get("status") == "complete" and (out / "model").is_dir():
+            return folder.manifest, True
+        tokenizer = Tokenizer(find_folder(config.model))
+        queries, failures, shortened = read_online_queries(
+            config.queries, tokenizer, config.rollout.query_tokens, config.limit
+        )
+        reward, local = (reward, False) if reward is not None else _reward(config, out)
+        if folder is not None:
+            folder.write_config(_operation(config))
+            write_lines(out / "rejected.jsonl", (one.to_json() for one in failures))
+        facts: dict[str, Any] = {"stage": f"train {method}", "model": config.model, "queries": len(queries)}
+        facts |= {"rejected": len(failures), "shortened": shortened, "steps": config.steps, "status": "stopped"}
+        try:
+            with _training(config, out, tokenizer, queries, reward, local, progress) as run:
+                run.go_on()
+                if run.step == 0:
+                    run.watch(0, {})
+                if isinstance(config, PPOConfig):
+                    train_ppo(run, config.ppo, config.kl)
+                else:
+                    train_reinforce(run, config.kl)
+                facts["usage"] = dict(reward.usage())
+                if state.is_main_process:
+                    save_folder(run.model.merged(), tokenizer.tokenizer, out / "model")
+            facts["status"] = "complete"
+        except KeyboardInterrupt:
+            facts["status"] = "interrupted"
+            raise
+        finally:
+            if folder is not None:
+                seconds = round(time.monotonic() - started, 3)
+                invocation = {
+                    "started": at.isoformat(timespec="seconds"),
+                    "seconds": seconds,
+                    "status": facts["status"],
+                }
+                folder.write_manifest(facts, invocation)
+        return facts, False
+
+
+@contextmanager
+def _training(
+    config: OnlineConfig, out: Path, tokenizer: Tokenizer, queries: Any, reward: RewardFn, local: bool, progress: bool
+) -> Iterator[Online]:
+    """Models, judge and watchers, ready to train; signals are heard for as long."""
+    torch.manual_seed(config.optimisation.seed)
+    start, device = find_folder(config.model), processes().device
+    policy = load_policy(start, torch.float32)
+    reference = None if config.lora.rank else load_policy(start, torch.float32)
+    trunk = load_policy(start, torch.float32) if config.optimisation.value_trunk == "separate" else None
+    model = PolicyAndValue(policy, reference, trunk, config.lora).move_to(device)
+    drawing = config.rollout
+    rollout = TransformersRollout(policy, tokenizer.tokenizer, drawing.max_tokens, drawing.temperature)
+    say = _Say(config.steps, progress and processes().is_main_process)
+    with Judge(reward, config.failures, say.trouble) as judge:
+        run = Online(
+            model,
+            rollout,
+            judge,
+            queries,
+            tokenizer.tokenizer,
+            tokenizer.pad,
+            drawing,
+            config.optimisation,
+            config.checkpoints,
+            config.failures,
+            config.steps,
+            out,
+            overlap=not local,
+        )
+        if processes().is_main_process:
+            watchers = Watchers(config.watch, run, tokenizer, _others(config), say.warn)
+
+            def watch(step: int, metrics: Mapping[str, float | None]) -> None:
+                say.step(step, metrics)
+                watchers.look(step, metrics)
+
+            run.watch = watch
+        with run.keeper.listening():
+            yield run
+
+
+def _reward(config: OnlineConfig, out: Path) -> tuple[RewardFn, bool]:
+    """The config's reward, and whether it is computed on this machine's own cores."""
+    from rlaif.stages.reward import LabelerReward
+    from rlaif.training.scoring import RewardModel
+
+    asked = config.labeler
+    if asked.reward_model is not None:
+        return FromScores(RewardModel(find_folder(asked.reward_model)).outcomes), True
+    local = asked.llm.partition(":")[0] in ("pocket", "transformers", "vllm") or Path(asked.llm).is_dir()
+    # What a local labeler says depends in its last digit on what it is asked beside: a ledger would leave gaps there,
+    # and a resumed run would differ. Nobody pays for it.
+    return LabelerReward(
+        _scorer(config, asked.exemplars), None if local else asked.ledger or out.parent / "ledger.sqlite"
+    ), local
+
+
+def _scorer(config: OnlineConfig, exemplars: int) -> Any:
+    from rlaif.labeling.score import Scorer
+    from rlaif.llm.open import open_llm
+    from rlaif.llm.remote import Limits
+
+    asked = config.labeler
+    limits = Limits(concurrency=asked.concurrency, max_cost_usd=asked.max_cost_usd)
+    llm = open_llm(
+        asked.llm, base_url=asked.base_url, key_variable=asked.key_variable, limits=limits, prices=asked.prices
+    )
+    return Scorer(asked.task, llm, exemplars=exemplars, rationale=asked.rationale, method=asked.method)
+
+
+def _others(config: OnlineConfig) -> dict[str, RewardFn]:
+    """Who else judges the held-out responses: the labeler, itself in another form, and a second one."""
+    from rlaif.labeling.score import Scorer
+    from rlaif.stages.reward import LabelerReward
+
+    asked = config.labeler
+    if config.watch.queries is None or asked.reward_model is not None:
+        return {}
+    found: dict[str, RewardFn] = {"labeler": LabelerReward(_scorer(config, asked.exemplars))}
+    found["other_form"] = LabelerReward(_scorer(config, 0 if asked.exemplars else 1))
+    if config.watch.second_labeler is not None:
+        found["second_labeler"] = LabelerReward(Scorer(asked.task, config.watch.second_labeler))
+    return found
+
+
+def _identity(method: str, config: OnlineConfig, reward: RewardFn | None) -> dict[str, Any]:
+    """What decides on the result."""
+    settings = config.model_dump(
+        mode="json", exclude={"model": True, "queries": True, "checkpoints": True, "watch": True}
+    )
+    for name in _OF_THE_LABELER:
+        settings["labeler"].pop(name)
+    if reward is not None:
+        settings["labeler"] = getattr(reward, "name", type(reward).__name__)
+    elif config.labeler.reward_model is not None:
+        settings["labeler"] = model_fingerprint(find_folder(config.labeler.reward_model))
+    files = {"queries": fingerprint(config.queries)}
+    return {
+        "stage": f"train {method}",
+        "start": model_fingerprint(find_folder(config.model)),
+        **settings,
+        "inputs": files,
+    }
+
+
+def _operation(config: OnlineConfig) -> dict[str, Any]:
+    whole = config.model_dump(mode="json")
+    labeler = {name: whole["labeler"][name] for name in sorted(_OF_THE_LABELER)}
+    return {name: whole[name] for name in ("model", "queries", "checkpoints", "watch")} | {"labeler": labeler}
+
+
+class _Say:
+    """A line for each step that is worth one, on standard error."""
+
+    def __init__(self, steps: int, show: bool, every_s: float = 5.0) -> None:
+        self._steps, self._every_s = steps, every_s
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not show)
+        self._started = self._last = time.monotonic()
+        self._first: int | None = None
+        self._trouble = ""
+
+    def trouble(self, text: str) -> None:
+        """Say what holds training up, once."""
+        if text and not self._trouble:
+            self._console.print(f"waiting: {text}", markup=False)
+        elif self._trouble and not text:
+            self._console.print("going on", markup=False)
+        self._trouble = text
+
+    def warn(self, text: str) -> None:
+        """Say what is wrong."""
+        self._console.print(f"warning: {text}", markup=False, style="yellow")
+
+    def step(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        """Say where training is."""
+        self._first = step - 1 if self._first is None else self._first
+        now = time.monotonic()
+        if step == 0:
+            return
+        if step < self._steps and now - self._last < self._every_s:
+            return
+        self._last = now
+        left = (now - self._started) / (step - self._first) * (self._steps - step)
+        shown = [
+            ("score", "score"),
+            ("kl_per_sequence", "KL"),
+            ("response_tokens", "tokens"),
+            ("masked_share", "masked"),
+        ]
+        said = "  ".join(f"{title} {value:.3g}" for name, title in shown if (value := metrics.get(name)) is not None)
+        self._console.print(f"step {step:,} of {self._steps:,}  {said}  {left:.0f} s left", markup=False)
