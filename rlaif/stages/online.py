@@ -2,12 +2,10 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 from rich.console import Console
 
@@ -18,14 +16,15 @@ from rlaif.rewards import FromScores, RewardFn
 from rlaif.stages.fingerprints import fingerprint
 from rlaif.stages.folder import Folder
 from rlaif.stages.labels import records_file
+from rlaif.stages.trained_once import trained_once
 from rlaif.stages.watchers import Watch, Watchers
 from rlaif.training.data import read_online_queries
 from rlaif.training.fitting import processes
 from rlaif.training.judging import Failures, Judge
 from rlaif.training.kl_control import KL
-from rlaif.training.models import find_folder, load_policy, save_folder
+from rlaif.training.models import find_folder, save_folder
 from rlaif.training.online import Drawing, Online, Saving, Stepping
-from rlaif.training.policy_value import PolicyAndValue
+from rlaif.training.policy_value import load_with_value
 from rlaif.training.ppo import Clipping, train_ppo
 from rlaif.training.reinforce import train_reinforce
 from rlaif.training.rollout import TransformersRollout
@@ -137,50 +136,33 @@ def run_online(
         KeyboardInterrupt: after Ctrl-C, when a checkpoint is written.
         SystemExit: after SIGTERM, likewise.
     """
-    state = processes()
-    started, at = time.monotonic(), datetime.now(UTC)
     method = "ppo" if isinstance(config, PPOConfig) else "reinforce"
     config = config.model_copy(update={"queries": records_file(config.queries)})
-    folder = Folder(out, _identity(method, config, reward)) if state.is_main_process else None
-    with closing(folder) if folder is not None else nullcontext():
-        if folder is not None and folder.manifest.get("status") == "complete" and (out / "model").is_dir():
-            return folder.manifest, True
+
+    def work(folder: Folder | None, facts: dict[str, Any]) -> None:
         tokenizer = Tokenizer(find_folder(config.model))
         queries, failures, shortened = read_online_queries(
             config.queries, tokenizer, config.rollout.query_tokens, config.limit
         )
-        reward, local = (reward, False) if reward is not None else _reward(config, out)
+        fn, local = (reward, False) if reward is not None else _reward(config, out)
         if folder is not None:
             folder.write_config(_operation(config))
             write_lines(out / "rejected.jsonl", (one.to_json() for one in failures))
-        facts: dict[str, Any] = {"stage": f"train {method}", "model": config.model, "queries": len(queries)}
-        facts |= {"rejected": len(failures), "shortened": shortened, "steps": config.steps, "status": "stopped"}
-        try:
-            with _training(config, out, tokenizer, queries, reward, local, progress) as run:
-                run.go_on()
-                if run.step == 0:
-                    run.watch(0, {})
-                if isinstance(config, PPOConfig):
-                    train_ppo(run, config.ppo, config.kl)
-                else:
-                    train_reinforce(run, config.kl)
-                facts["usage"] = dict(reward.usage())
-                if state.is_main_process:
-                    save_folder(run.model.merged(), tokenizer.tokenizer, out / "model")
-            facts["status"] = "complete"
-        except KeyboardInterrupt:
-            facts["status"] = "interrupted"
-            raise
-        finally:
+        facts |= {"model": config.model, "queries": len(queries), "rejected": len(failures), "shortened": shortened}
+        facts["steps"] = config.steps
+        with _training(config, out, tokenizer, queries, fn, local, progress) as run:
+            run.go_on()
+            if run.step == 0:
+                run.watch(0, {})
+            if isinstance(config, PPOConfig):
+                train_ppo(run, config.ppo, config.kl)
+            else:
+                train_reinforce(run, config.kl)
+            facts["usage"] = dict(fn.usage())
             if folder is not None:
-                seconds = round(time.monotonic() - started, 3)
-                invocation = {
-                    "started": at.isoformat(timespec="seconds"),
-                    "seconds": seconds,
-                    "status": facts["status"],
-                }
-                folder.write_manifest(facts, invocation)
-        return facts, False
+                save_folder(run.model.merged(), tokenizer.tokenizer, out / "model")
+
+    return trained_once(out, _identity(method, config, reward), work)
 
 
 @contextmanager
@@ -188,14 +170,11 @@ def _training(
     config: OnlineConfig, out: Path, tokenizer: Tokenizer, queries: Any, reward: RewardFn, local: bool, progress: bool
 ) -> Iterator[Online]:
     """Models, judge and watchers, ready to train; signals are heard for as long."""
-    torch.manual_seed(config.optimisation.seed)
-    start, device = find_folder(config.model), processes().device
-    policy = load_policy(start, torch.float32)
-    reference = None if config.lora.rank else load_policy(start, torch.float32)
-    trunk = load_policy(start, torch.float32) if config.optimisation.value_trunk == "separate" else None
-    model = PolicyAndValue(policy, reference, trunk, config.lora).move_to(device)
+    separate = config.optimisation.value_trunk == "separate"
+    model = load_with_value(find_folder(config.model), config.lora, separate, config.optimisation.seed)
+    model.move_to(processes().device)
     drawing = config.rollout
-    rollout = TransformersRollout(policy, tokenizer.tokenizer, drawing.max_tokens, drawing.temperature)
+    rollout = TransformersRollout(model.policy, tokenizer.tokenizer, drawing.max_tokens, drawing.temperature)
     say = _Say(config.steps, progress and processes().is_main_process)
     with Judge(reward, config.failures, say.trouble) as judge:
         run = Online(
@@ -276,6 +255,8 @@ def _identity(method: str, config: OnlineConfig, reward: RewardFn | None) -> dic
     )
     for name in _OF_THE_LABELER:
         settings["labeler"].pop(name)
+    for name in ("max_failed_share", "outage_patience_s"):
+        settings["failures"].pop(name)
     if reward is not None:
         settings["labeler"] = getattr(reward, "name", type(reward).__name__)
     elif config.labeler.reward_model is not None:
@@ -292,7 +273,8 @@ def _identity(method: str, config: OnlineConfig, reward: RewardFn | None) -> dic
 def _operation(config: OnlineConfig) -> dict[str, Any]:
     whole = config.model_dump(mode="json")
     labeler = {name: whole["labeler"][name] for name in sorted(_OF_THE_LABELER)}
-    return {name: whole[name] for name in ("model", "queries", "checkpoints", "watch")} | {"labeler": labeler}
+    names = ("model", "queries", "checkpoints", "watch", "failures")
+    return {name: whole[name] for name in names} | {"labeler": labeler}
 
 
 class _Say:

@@ -1,11 +1,8 @@
 """Train a model from a config file into a run folder: resumable, and not twice."""
 
 import os
-import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +16,7 @@ from rlaif.rewards import RewardFn
 from rlaif.stages.fingerprints import fingerprint
 from rlaif.stages.folder import Folder
 from rlaif.stages.labels import records_file
+from rlaif.stages.trained_once import trained_once
 
 if TYPE_CHECKING:
     from rlaif.training.data import Examples
@@ -197,7 +195,7 @@ def _reward(config: "RewardConfig", out: Path, progress: bool) -> Trained:
 class _Run:
     """One training under way: its tokenizer, its place among the processes, and what reading the data found.
 
-    `folder` is the main process's alone; `begun` says whether it holds this run yet.
+    `folder` is the main process's alone.
     """
 
     folder: Folder | None
@@ -207,7 +205,6 @@ class _Run:
     progress: bool
     examples: "Examples | None" = None
     memory: dict[str, str] = field(default_factory=dict)
-    begun: bool = False
 
     @property
     def where(self) -> dict[str, Any]:
@@ -226,7 +223,6 @@ class _Run:
         if self.folder is not None and self.examples is not None:
             self.folder.write_config(_operation(config))
             write_lines(self.folder.path / "failures.jsonl", (one.to_json() for one in self.examples.failures))
-        self.begun = True
 
     def _plan(self, config: Any, head: "Head") -> None:
         from rlaif.training.memory import plan, workload
@@ -265,50 +261,26 @@ class _Run:
         return self.examples
 
 
-def _run(
-    method: Method,
-    config: Any,
-    out: Path,
-    progress: bool,
-    work: Callable[[_Run], dict[str, Any]],
-) -> Trained:
-    from accelerate.utils import broadcast_object_list
-
+def _run(method: Method, config: Any, out: Path, progress: bool, work: Callable[["_Run"], dict[str, Any]]) -> Trained:
     from rlaif.training.fitting import processes
     from rlaif.training.models import find_folder
     from rlaif.training.tokens import Tokenizer
 
-    state = processes()
-    main = state.is_main_process
-    started, at = time.monotonic(), datetime.now(UTC)
-    start = find_folder(config.model)
+    state, start = processes(), find_folder(config.model)
     _check_context(config, start)
-    folder = Folder(out, _identity(method, config)) if main else None
-    with closing(folder) if folder is not None else nullcontext():
-        # The main process knows what was done before; the others must do as it does.
-        before = [folder.manifest if folder is not None and (out / "model").is_dir() else None]
-        (done,) = broadcast_object_list(before)
-        if done and done.get("status") == "complete":
-            return Trained(out, out / "model", done, before=True)
-        run = _Run(folder, Tokenizer(start), state.device.type, state.num_processes, progress and main)
-        status, facts = "stopped", dict[str, Any]()
+
+    def run_in(folder: Folder | None, facts: dict[str, Any]) -> None:
+        shown = progress and state.is_main_process
+        run = _Run(folder, Tokenizer(start), state.device.type, state.num_processes, shown)
+        facts["model"] = config.model
         try:
-            facts = work(run)
-            state.wait_for_everyone()
-            status = "complete"
-        except KeyboardInterrupt:
-            status = "interrupted"
-            raise
+            found = work(run)
         finally:
-            facts = {"stage": f"train {method}", "model": config.model, "status": status, **_read(run), **facts}
-            invocation = {
-                "started": at.isoformat(timespec="seconds"),
-                "seconds": round(time.monotonic() - started, 3),
-                "status": status,
-            }
-            if folder is not None and run.begun:
-                folder.write_manifest(facts, invocation)
-        return Trained(out, out / "model", facts, before=False)
+            facts |= _read(run)
+        facts |= found
+
+    facts, before = trained_once(out, _identity(method, config), run_in)
+    return Trained(out, out / "model", facts, before)
 
 
 def _check_context(config: Any, start: Path) -> None:
