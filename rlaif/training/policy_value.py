@@ -7,12 +7,14 @@ tokens, and never more than a tile of them. Dropout is off, in generation as in 
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel
 
 from rlaif.training.logprobs import token_statistics
+from rlaif.training.models import load_policy
 from rlaif.training.rollout import Rows
 from rlaif.training.settings import Lora
 
@@ -135,6 +137,25 @@ class PolicyAndValue(torch.nn.Module):
         for one in self._reference:
             one.to(device)
         return self.to(device)
+
+
+def load_with_value(folder: Path, lora: Lora, separate_trunk: bool, seed: int) -> PolicyAndValue:
+    """A policy with a new value head and its reference, on the CPU, in float32.
+
+    Args:
+        folder: of the policy as it starts, which is the reference too.
+        lora: adapters to train in place of the policy's weights.
+        separate_trunk: whether V reads a second copy of the policy.
+        seed: of new adapters.
+
+    Raises:
+        ModelError: transformers cannot load it.
+    """
+    torch.manual_seed(seed)
+    policy = load_policy(folder, torch.float32)
+    reference = None if lora.rank else load_policy(folder, torch.float32)
+    trunk = load_policy(folder, torch.float32) if separate_trunk else None
+    return PolicyAndValue(policy, reference, trunk, lora)
 
 
 def _without_dropout(model: torch.nn.Module) -> Any:
