@@ -98,11 +98,10 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("prompt,a,b,label\nQ?,x,y,0.5\n")
     (tmp_path / "letters.csv").write_text("prompt,a,b,label\nQ?,x,y,A\nQ?,x,z,tie\n")
     (tmp_path / "mapping.yaml").write_text(blocks("yaml")[0])
-    for name in ("recipes", "training"):
-        shutil.copytree(ROOT / "examples" / name, tmp_path / "examples" / name)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     lines = [line.split("#")[0].split() for block in blocks("sh") for line in block.splitlines()]
     commands = [words for words in lines if words[:1] == ["rlaif"]]
-    assert len(commands) == 33
+    assert len(commands) == 37
     model = f"transformers:{model_folder('labeler-l')}"
     with HostileServer(models=("gpt-4.1-mini", "gpt-4o", "my-model")) as server:
         # A service of our own answers under the names that the README uses.
@@ -111,6 +110,7 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
             if words[:3] == ["rlaif", "audit", "collect"]:
                 fill(tmp_path / "outputs" / "audit")
             words = [model if word.startswith("transformers:") else word for word in words]
+            words = ["steps=2" if word.startswith("steps=") else word for word in words]
             words = [server.url if word == "http://127.0.0.1:8000/v1" else word for word in words]
             command = [sys.executable, "-m", *words]
             done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

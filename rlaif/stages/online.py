@@ -23,7 +23,8 @@ from rlaif.training.fitting import processes
 from rlaif.training.judging import Failures, Judge
 from rlaif.training.kl_control import KL
 from rlaif.training.models import find_folder, save_folder
-from rlaif.training.online import Drawing, Online, Saving, Stepping
+from rlaif.training.online import Online
+from rlaif.training.online_settings import Drawing, Saving, Stepping
 from rlaif.training.policy_value import load_with_value
 from rlaif.training.ppo import Clipping, train_ppo
 from rlaif.training.reinforce import train_reinforce

@@ -8,94 +8,30 @@ judgements of a step are in `judgements.jsonl` before they count, so that no ste
 import math
 import signal
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather_object
-from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
-from rlaif.config import Config
 from rlaif.errors import TrainingError
 from rlaif.generation import by_length
-from rlaif.records import Failure
-from rlaif.rewards import Candidate, Reward
+from rlaif.rewards import Candidate
 from rlaif.training import checkpoint
 from rlaif.training.advantages import kl_estimate, masked_mean
 from rlaif.training.fitting import processes
+from rlaif.training.judged_steps import JudgedSteps
 from rlaif.training.judging import Failures, Judge, resolve
+from rlaif.training.online_settings import Drawing, Saving, Stepping
 from rlaif.training.policy_value import PolicyAndValue
 from rlaif.training.rollout import Query, Rollout, Rows, batch_places, pad_rows, response_seed
+from rlaif.training.step_metrics import labeler_metrics, response_metrics
 from rlaif.training.watching import SaveAtTheEnd
-
-
-class Drawing(Config):
-    """What a step draws.
-
-    Attributes:
-        batch: responses of a step, over all processes together; one to each query.
-        max_tokens: of a response, its end token included; a longer one is cut there.
-        temperature: of the draws.
-        missing_eos_penalty: taken from the score of a response that was cut.
-        query_tokens: of a query; a longer one loses tokens from its left.
-    """
-
-    batch: int = Field(default=64, ge=1)
-    max_tokens: int = Field(default=128, ge=1)
-    temperature: float = Field(default=0.9, gt=0)
-    missing_eos_penalty: float = Field(default=1.0, ge=0)
-    query_tokens: int = Field(default=384, ge=1)
-
-
-class Stepping(Config):
-    """How weights change.
-
-    Attributes:
-        learning_rate: the highest; it falls to 0 along a line.
-        warmup_share: of the steps, in which the rate rises from 0.
-        value_warmup_steps: steps at the beginning in which only the value head learns.
-        value_trunk: `shared` lets V read the policy's hidden states, `separate` those of a second copy.
-        value_coef: weight of the value loss.
-        micro_batch: responses that go through the model at once, in each process.
-        max_grad_norm: to which gradients are clipped.
-        eps: of Adam.
-        tf1_eps: apply it as TF1 did, outside of the bias correction: rarely seen weights then move less at first.
-        seed: of everything that is drawn.
-
-    Source: arXiv:2403.17031, details 11 to 13 (the learning rate, Adam's epsilon).
-    """
-
-    learning_rate: float = Field(default=1e-5, gt=0)
-    warmup_share: float = Field(default=0.0, ge=0, lt=1)
-    value_warmup_steps: int = Field(default=0, ge=0)
-    value_trunk: Literal["shared", "separate"] = "shared"
-    value_coef: float = Field(default=0.1, ge=0)
-    micro_batch: int = Field(default=32, ge=1)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    eps: float = Field(default=1e-5, gt=0)
-    tf1_eps: bool = False
-    seed: int = Field(default=0, ge=0)
-
-
-class Saving(Config):
-    """When training is saved, and how many responses are kept to be read.
-
-    Attributes:
-        every_steps: steps between checkpoints.
-        keep: how many of the last are kept.
-        samples_every_steps: steps between lots of responses in `samples.jsonl`.
-        samples: how many of a step's responses.
-    """
-
-    every_steps: int = Field(default=20, ge=1)
-    keep: int = Field(default=1, ge=1)
-    samples_every_steps: int = Field(default=10, ge=1)
-    samples: int = Field(default=4, ge=0)
 
 
 class Drawn(NamedTuple):
@@ -172,9 +108,10 @@ class Online:
     facts: dict[str, float] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _updates: int = 0
-    _replaying: bool = True
+    _judged: JudgedSteps = field(init=False)
 
     def __post_init__(self) -> None:
+        self._judged = JudgedSteps(self.out, processes().process_index, self.saving.samples)
         trained = [one for one in self.model.parameters() if one.requires_grad]
         self.optimizer = torch.optim.AdamW(
             trained, lr=self.stepping.learning_rate, eps=self.stepping.eps, weight_decay=0.0
@@ -204,7 +141,7 @@ class Online:
             Candidate(f"step-{self.step + 1}-{place}", query.turns, text, tuple(response), query.columns)
             for place, query, text, response in zip(places, asked, texts, responses, strict=True)
         ]
-        known = self._known_judgements(places)
+        known = self._judged.known(self.step + 1, places, self.judge.reward)
         future = self.judge.ask(candidates) if known is None else None
         if future is not None and not self.overlap:
             with self.timing("judge"):
@@ -216,12 +153,16 @@ class Online:
         if future is not None:
             with self.timing("judge"):
                 known, waited = self.judge.wait(future, candidates)
-            self._keep_judgements(places, candidates, known)
         assert known is not None
         scores, counts = resolve(known, self.failures)
-        drawn = self._drawn(places, lists, responses, scores, [one.ended for one in written], found, written)
-        self._keep_samples(places, candidates, scores, known)
-        return drawn, self._said(drawn, scores, counts, texts, [one.ended for one in written], waited)
+        if future is not None:
+            self._judged.keep(self.step + 1, places, candidates, known, self.judge.reward)
+        if state.is_main_process and self.step % self.saving.samples_every_steps == 0:
+            self._judged.keep_samples(self.step + 1, candidates, known)
+        ended = [one.ended for one in written]
+        metrics = response_metrics(texts, [len(one) for one in responses], ended, scores, counts)
+        metrics |= labeler_metrics(self.judge.reward) | {"waited_s": waited}
+        return self._drawn(places, lists, responses, scores, ended, found, written), metrics
 
     @torch.no_grad()
     def _score(self, queries: list[list[int]], responses: list[list[int]]) -> dict[str, torch.Tensor]:
@@ -268,41 +209,6 @@ class Online:
         numbers = torch.tensor(penalised, dtype=found["logprobs"].dtype, device=device)
         return Drawn(places, [*queries], responses, mask, sampled_logprobs=sampled, scores=numbers, **found)
 
-    def _said(
-        self,
-        drawn: Drawn,
-        scores: Sequence[float | None],
-        counts: Counter[str],
-        texts: Sequence[str],
-        ended: Sequence[bool],
-        waited: float,
-    ) -> dict[str, float | None]:
-        """Metrics of a step's responses in this process."""
-        known = torch.tensor([one for one in scores if one is not None], dtype=torch.float64)
-        lengths = torch.tensor([float(len(one)) for one in drawn.responses], dtype=torch.float64)
-        lengths_known = torch.tensor(
-            [float(len(one)) for one, score in zip(drawn.responses, scores, strict=True) if score is not None],
-            dtype=torch.float64,
-        )
-        found: dict[str, float | None] = {
-            "score": known.mean().item() if len(known) else None,
-            "score_std": known.std(correction=0).item() if len(known) else None,
-            "response_tokens": lengths.mean().item(),
-            "ended_share": sum(ended) / len(ended),
-            "distinct_share": len(set(texts)) / len(texts),
-            "masked_share": sum(one is None for one in scores) / len(scores),
-            "waited_s": waited,
-        }
-        if len(known) > 1 and known.std() > 0 and lengths_known.std() > 0:
-            found["score_length_correlation"] = torch.corrcoef(torch.stack([known, lengths_known]))[0, 1].item()
-        found |= {f"failed_{kind}": count / len(scores) for kind, count in counts.items()}
-        metrics = getattr(self.judge.reward, "metrics", None)
-        if isinstance(metrics, Mapping):
-            found |= {
-                f"labeler_{name}": float(value) for name, value in metrics.items() if isinstance(value, int | float)
-            }
-        return found
-
     def kl_metrics(self, drawn: Drawn) -> dict[str, float]:
         """How far the policy is from the reference, how sure it is, and how far the sampler is from the policy.
 
@@ -322,66 +228,6 @@ class Online:
             "entropy": float(masked_mean(drawn.entropies, drawn.mask, self.reduce)),
             "sampler_mismatch": float(masked_mean(mismatch, drawn.mask, self.reduce)),
         }
-
-    # Judgements that outlive a kill
-
-    def _judgements(self) -> Path:
-        return self.out / f"judgements-{processes().process_index}.jsonl"
-
-    def _known_judgements(self, places: Sequence[int]) -> list[Reward] | None:
-        """Those of this step, where an earlier try came so far."""
-        path = self._judgements()
-        # A line is looked for only where steps are done again.
-        for row in checkpoint.read(path) if self._replaying else ():
-            if row["step"] == self.step + 1:
-                if row["places"] != list(places):
-                    raise TrainingError(f"{path}: step {self.step + 1} was judged by another number of processes")
-                self.judge.reward.load_state_dict(row["state"])
-                return [one if isinstance(one, float) else Failure.model_validate(one) for one in row["rewards"]]
-        self._replaying = False
-        return None
-
-    def _keep_judgements(
-        self, places: Sequence[int], candidates: Sequence[Candidate], rewards: Sequence[Reward]
-    ) -> None:
-        row = {
-            "step": self.step + 1,
-            "places": list(places),
-            "rewards": [
-                one.model_dump(mode="json", exclude_none=True) if isinstance(one, Failure) else float(one)
-                for one in rewards
-            ],
-            "state": self.judge.reward.state_dict(),
-        }
-        checkpoint.append(self._judgements(), row)
-        failed = [
-            one.model_copy(update={"id": candidate.id}).model_dump(mode="json", exclude_none=True)
-            | {"query": [turn.model_dump() for turn in candidate.query], "response": candidate.response}
-            for one, candidate in zip(rewards, candidates, strict=True)
-            if isinstance(one, Failure)
-        ]
-        for failure in failed:
-            checkpoint.append(self.out / "failures.jsonl", {"step": self.step + 1, **failure})
-
-    def _keep_samples(
-        self,
-        places: Sequence[int],
-        candidates: Sequence[Candidate],
-        scores: Sequence[float | None],
-        rewards: Sequence[Reward],
-    ) -> None:
-        if not processes().is_main_process or (self.step and (self.step + 1) % self.saving.samples_every_steps):
-            return
-        for candidate, score, reward in list(zip(candidates, scores, rewards, strict=True))[: self.saving.samples]:
-            row = {
-                "step": self.step + 1,
-                "query": [turn.model_dump() for turn in candidate.query],
-                "response": candidate.response,
-                "score": score,
-            }
-            if isinstance(reward, Failure):
-                row["failure"] = reward.failure
-            checkpoint.append(self.out / "samples.jsonl", row)
 
     # Steps of the optimizer
 

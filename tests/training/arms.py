@@ -13,7 +13,8 @@ from rlaif.records import Failure, Turn
 from rlaif.rewards import Candidate, RewardFn
 from rlaif.training.judging import Failures, Judge
 from rlaif.training.models import load_policy
-from rlaif.training.online import Drawing, Online, Saving, Stepping
+from rlaif.training.online import Online
+from rlaif.training.online_settings import Drawing, Saving, Stepping
 from rlaif.training.policy_value import PolicyAndValue
 from rlaif.training.rollout import Query, TransformersRollout
 from rlaif.training.settings import Lora

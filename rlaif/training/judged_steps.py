@@ -1,0 +1,97 @@
+"""What a training's labeler said, step by step, in files that outlive a kill.
+
+A step's judgements are in `judgements-N.jsonl` (N the process) before they count. A resumed training, which does the
+steps since its checkpoint again, takes them from there: it pays for nothing twice, and ends where it would have ended.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlaif.errors import TrainingError
+from rlaif.records import Failure
+from rlaif.rewards import Candidate, Reward, RewardFn
+from rlaif.training import checkpoint
+
+
+class JudgedSteps:
+    """The judgements of one process."""
+
+    def __init__(self, out: Path, process: int, samples: int) -> None:
+        """Take a run folder.
+
+        Args:
+            out: the run folder.
+            process: its number.
+            samples: how many of a step's responses are kept to be read, where they are.
+        """
+        self._out, self._samples = out, samples
+        self._path = out / f"judgements-{process}.jsonl"
+        self._replaying = True
+
+    def known(self, step: int, places: Sequence[int], reward: RewardFn) -> list[Reward] | None:
+        """Judgements of a step that an earlier try came so far with; None where they must be asked for.
+
+        Args:
+            step: from 1.
+            places: of the responses in the global batch.
+            reward: is given the state that it had behind that step.
+
+        Raises:
+            TrainingError: another number of processes judged the step.
+        """
+        # Behind the first step that is not there, none is.
+        for row in checkpoint.read(self._path) if self._replaying else ():
+            if row["step"] == step:
+                if row["places"] != list(places):
+                    raise TrainingError(f"{self._path}: step {step} was judged by another number of processes")
+                reward.load_state_dict(row["state"])
+                return [one if isinstance(one, float) else Failure.model_validate(one) for one in row["rewards"]]
+        self._replaying = False
+        return None
+
+    def keep(
+        self,
+        step: int,
+        places: Sequence[int],
+        candidates: Sequence[Candidate],
+        rewards: Sequence[Reward],
+        reward: RewardFn,
+    ) -> None:
+        """Write a step's judgements down, and its failures once more for people.
+
+        Args:
+            step: from 1.
+            places: of the responses in the global batch.
+            candidates: the responses.
+            rewards: what was said of them.
+            reward: who said it.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        for candidate, one in zip(candidates, rewards, strict=True):
+            if isinstance(one, Failure):
+                failed = one.model_copy(update={"id": candidate.id}).model_dump(mode="json", exclude_none=True)
+                checkpoint.append(self._out / "failures.jsonl", {"step": step, **failed, **_texts(candidate)})
+        said = [one.model_dump(mode="json", exclude_none=True) if isinstance(one, Failure) else one for one in rewards]
+        row = {"step": step, "places": list(places), "rewards": said, "state": reward.state_dict()}
+        checkpoint.append(self._path, row)
+
+    def keep_samples(self, step: int, candidates: Sequence[Candidate], rewards: Sequence[Reward]) -> None:
+        """Write down some of a step's responses to be read.
+
+        Args:
+            step: from 1.
+            candidates: the responses.
+            rewards: what was said of them.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        for candidate, one in list(zip(candidates, rewards, strict=True))[: self._samples]:
+            said = {"failure": one.failure} if isinstance(one, Failure) else {"score": one}
+            checkpoint.append(self._out / "samples.jsonl", {"step": step, **_texts(candidate), **said})
+
+
+def _texts(candidate: Candidate) -> dict[str, object]:
+    return {"query": [turn.model_dump() for turn in candidate.query], "response": candidate.response}
