@@ -5,6 +5,7 @@ torchrun --nproc-per-node 2 one_step.py reward POLICY OUT
 
 import random
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ LABELS = (0.0, 0.3, 0.6, 1.0)
 COLUMNS = ("preference", "ranked", "weight", "margin", "row")
 
 
-def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Examples of random tokens, with every kind of label and different weights."""
+def rows(count: int, seed: int = 0, *, hard: bool = False) -> list[dict[str, Any]]:
+    """Examples of random tokens, with every kind of label, different weights, and margins that hard labels have."""
     rng = random.Random(seed)
 
     def ids(most: int) -> list[int]:
@@ -36,10 +37,10 @@ def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
             "id": f"pair-{n}",
             "query": ids(12),
             "responses": [[*ids(9), 1], [*ids(9), 1]],
-            "preference": LABELS[n % len(LABELS)],
+            "preference": float(LABELS[n % len(LABELS)] > 0.5) if hard else LABELS[n % len(LABELS)],
             "ranked": 0.0,
             "weight": 2.5 if n == 3 else 1.0,
-            "margin": 0.0,
+            "margin": n / 4,
             "row": n,
             "reference_1": -20.0 - n,
             "reference_2": -25.0 + n,
@@ -61,10 +62,19 @@ class Gradient(TrainerCallback):
 
 
 def one_step(
-    kind: str, policy: Path, out: Path, *, micro_batch: int, processes: int = 1, margins: bool = False, **layout: Any
+    kind: str,
+    policy: Path,
+    out: Path,
+    *,
+    micro_batch: int,
+    processes: int = 1,
+    margins: bool = False,
+    centring: float = 0.0,
+    settings: Mapping[str, Any] | None = None,
+    **layout: Any,
 ) -> tuple[Any, Gradient]:
-    """A trainer for one step on eight examples, and what will keep its gradient."""
-    examples = rows(8)
+    """A trainer for one step on eight examples, and what will keep its gradient; `settings` are of DPO's config."""
+    examples = rows(8, hard=margins)
     optimisation = Optimisation(batch=8, micro_batch=micro_batch, max_steps=1, max_grad_norm=1e9, max_loss=1e9)
     arguments = trainer_arguments(out, optimisation, Checkpoints(), processes, False)
     torch.manual_seed(0)
@@ -79,12 +89,15 @@ def one_step(
             optimisation,
             ids,
             margins=margins,
+            centring=centring,
             args=TRLRewardConfig(**arguments, max_length=None),
             data_collator=Collator(2, columns=COLUMNS, **layout),
             **options,
         )
     else:
-        config = DPOConfig(model=str(policy), data=[{"path": "x"}], beta=0.3, optimisation=optimisation)
+        config = DPOConfig(
+            model=str(policy), data=[{"path": "x"}], beta=0.3, optimisation=optimisation, **settings or {}
+        )
         found = SoftDPOTrainer(
             load_policy(policy, torch.float32),
             config,
