@@ -100,17 +100,20 @@ class Bar(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Show."""
         self._bar.update(self._task, completed=state.global_step, note=self._note)
-        if state.is_world_process_zero and not self._console.is_terminal:
-            last = state.global_step == state.max_steps
-            if last or time.monotonic() - self._line > self._line_every_s:
-                self._line = time.monotonic()
-                self._console.print(
-                    f"{self._title}: step {state.global_step:,} of {state.max_steps:,}  {self._note}", highlight=False
-                )
+        if time.monotonic() - self._line > self._line_every_s and state.global_step < state.max_steps:
+            self._print(state)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Stop."""
-        self._bar.stop()
+        """Stop; the last step's own numbers are known only now."""
+        if self._console.is_terminal:
+            self._bar.stop()
+        self._print(state)
+
+    def _print(self, state: TrainerState) -> None:
+        self._line = time.monotonic()
+        if state.is_world_process_zero and not self._console.is_terminal:
+            done = f"{self._title}: step {state.global_step:,} of {state.max_steps:,}"
+            self._console.print(f"{done}  {self._note}", highlight=False)
 
 
 class SaveAtTheEnd(TrainerCallback):  # type: ignore[misc]

@@ -1,6 +1,8 @@
 """Training from a config file: into a run folder, through kills and signals, with rows that will not do."""
 
+import itertools
 import json
+import math
 import os
 import re
 import signal
@@ -21,7 +23,11 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from rlaif.errors import ConfigError, InputError, RunFolderError, TrainingError
 from rlaif.pocket.data import comparisons
+from rlaif.records import Turn
 from rlaif.stages.train import Method, train
+from rlaif.training.models import head_from_policy, load_classifier, load_policy
+from rlaif.training.scoring import RewardModel
+from rlaif.training.tokens import Tokenizer
 
 METHODS: tuple[Method, ...] = ("sft", "reward", "dpo")
 PAIRS = [
@@ -334,3 +340,140 @@ def test_what_cannot_fit_is_refused_with_what_would_make_it_fit(write: Callable[
         progress=False,
     )
     assert done.facts["steps"] == 1
+    assert not list((tmp_path / "out").glob("checkpoint-*"))
+    # The advice can be followed in the same folder.
+    settings = ["optimisation={batch: 4, micro_batch: 4, max_steps: 1}"]
+    (done,) = train("dpo", config, tmp_path / "out", overrides=settings, progress=False)
+    assert done.facts["steps"] == 1
+
+
+def encoded(folder: Path, row: dict[str, Any]) -> tuple[list[int], list[list[int]]]:
+    """Tokens of a row's query and of its responses."""
+    responses = row.get("responses") or [row["response_1"], row["response_2"]]
+    tokens = Tokenizer(folder).encode([Turn(**turn) for turn in row["query"]], responses, 256)
+    return tokens.query, tokens.responses
+
+
+def logged(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_reference_is_the_policy_at_the_start_response_by_response(
+    write: Callable[..., Path], policy: Path, tmp_path: Path
+) -> None:
+    config = write(optimisation={"max_steps": 2, "schedule": "constant", "warmup_share": 0.0, "max_loss": 1e9})
+    (done,) = train("dpo", config, tmp_path / "out", overrides=["beta=0.5"], progress=False)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "reference.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == [row["id"] for row in PAIRS]
+    model = load_policy(policy, torch.float64).eval()
+    for line, row in zip(lines, PAIRS, strict=True):
+        query, responses = encoded(policy, row)
+        for found, response in zip(line["logprobs"], responses, strict=True):
+            with torch.no_grad():
+                logprobs = torch.log_softmax(model(torch.tensor([query + response])).logits[0], -1)
+            nats = [logprobs[len(query) - 1 + place, token].item() for place, token in enumerate(response)]
+            assert found == pytest.approx(sum(nats), abs=1e-3)
+    # At its first step the policy is its own reference, on each side: no ratio, and the loss of a coin.
+    first, second = logged(tmp_path / "out")
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert (first["margin"], first["log_ratio"]) == pytest.approx((0, 0), abs=1e-3)
+    assert second["margin"] > 0.01
+    assert done.facts["steps"] == 2
+
+
+def test_margin_and_centring_of_the_config_are_in_the_loss(
+    write: Callable[..., Path], policy: Path, tmp_path: Path
+) -> None:
+    names = {"much": 2.0, "slightly": 0.5, "hardly": 0.0}
+    rows = [dict(row, preference=n % 3 / 2, rating=[*names][n % 5 % 3]) for n, row in enumerate(PAIRS) if n % 3 != 1]
+    settings = {"labels": "hard", "margin": {"values": names}, "centring": 0.25}
+    config = write(rows, optimisation={"batch": len(rows), "micro_batch": len(rows), "max_steps": 1}, **settings)
+    train("reward", config, tmp_path / "out", progress=False)
+    torch.manual_seed(0)
+    model = head_from_policy(policy, torch.float32, Tokenizer(policy).pad).eval()
+    total = 0.0
+    for row in rows:
+        query, responses = encoded(policy, row)
+        with torch.no_grad():
+            one, other = (model(torch.tensor([query + response])).logits.item() for response in responses)
+        ahead = one - other if row["preference"] == 1 else other - one
+        total += math.log1p(math.exp(names[row["rating"]] - ahead)) + 0.25 * (one + other) ** 2
+    assert {(row["preference"], row["rating"]) for row in rows} == {(p, name) for p in (0.0, 1.0) for name in names}
+    assert logged(tmp_path / "out")[0]["loss"] == pytest.approx(total / len(rows), rel=1e-5)
+
+
+def exchanges(row: dict[str, Any]) -> list[tuple[list[Turn], str]]:
+    query = [Turn(**turn) for turn in row["query"]]
+    return [(query, response) for response in row.get("responses") or (row["response_1"], row["response_2"])]
+
+
+def test_held_out_figures_are_those_of_the_saved_models_scores(write: Callable[..., Path], tmp_path: Path) -> None:
+    pairs = [dict(row, id=f"held-{n}") for n, row in enumerate(PAIRS[:24])]
+    for n, row in enumerate(pairs):
+        row["preference"] = 0.5 if n % 6 == 0 else round(n / 23, 3)
+    ranked = {"id": "ranked", "query": PAIRS[30]["query"], "responses": ["Yes.", "No, never.", "Perhaps so."]}
+    for name, rows in (("held", pairs), ("ranked", [ranked | {"order": [1, 2, 0]}])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    held_out = [{"path": str(tmp_path / "held.jsonl")}, {"path": str(tmp_path / "ranked.jsonl"), "label": "order"}]
+    (done,) = train("reward", write(held_out=held_out), tmp_path / "out", progress=False)
+    model = RewardModel(done.model)
+    right, losses = list[float](), list[float]()
+    best_first = ranked | {"responses": ["No, never.", "Perhaps so.", "Yes."]}
+    for row in [*pairs, best_first]:
+        label = row.get("preference", 1.0)
+        for first, second in itertools.combinations(model.scores(exchanges(row)), 2):
+            likely = 1 / (1 + math.exp((second - first) * model.score_scale))
+            losses.append(-label * math.log(likely) - (1 - label) * math.log(1 - likely))
+            if label != 0.5:
+                right.append((likely > 0.5) == (label > 0.5))
+    # Of 24 pairs 4 are ties; 3 ranked responses are 3 pairs.
+    assert (len(right), len(losses)) == (23, 27)
+    found = done.facts["held_out"]
+    assert (found["accuracy"]["n"], found["rejected"]) == (23, 0)
+    assert found["accuracy"]["value"] == pytest.approx(sum(right) / 23, abs=1e-12)
+    assert found["log_loss"] == pytest.approx(sum(losses) / 27, abs=1e-5)
+
+
+def test_scores_are_normalised_on_the_first_examples_and_the_manifest_says_how(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = write(optimisation={"max_steps": 4})
+    (done,) = train("reward", config, tmp_path / "out", overrides=["normalise_on=12"], progress=False)
+    model = RewardModel(done.model)
+    scores = model.scores([one for row in PAIRS[:12] for one in exchanges(row)])
+    assert sum(scores) / 24 == pytest.approx(0, abs=1e-5)
+    assert sum(one * one for one in scores) / 24 == pytest.approx(1, abs=1e-5)
+    said = json.loads((done.model / "config.json").read_text())
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    for name in ("score_scale", "score_shift"):
+        assert manifest[name] == done.facts[name] == said[name]
+    # The last checkpoint has the head as it was trained.
+    trained = load_classifier(tmp_path / "out" / "checkpoint-4", torch.float32).eval()
+    raw = []
+    for row in PAIRS[:12]:
+        query, responses = encoded(done.model, row)
+        with torch.no_grad():
+            raw += [trained(torch.tensor([query + response])).logits.item() for response in responses]
+    assert [one * manifest["score_scale"] + manifest["score_shift"] for one in scores] == pytest.approx(raw, abs=1e-5)
+
+
+def test_scores_stay_as_they_are_on_request(write: Callable[..., Path], tmp_path: Path) -> None:
+    config = write(optimisation={"max_steps": 1})
+    (done,) = train("reward", config, tmp_path / "out", overrides=["normalise_on=0"], progress=False)
+    assert (done.facts["score_scale"], done.facts["score_shift"]) == (1.0, 0.0)
+    assert "score_scale" not in json.loads((done.model / "config.json").read_text())
+    assert_same(done.model, tmp_path / "out" / "checkpoint-1")
+
+
+def test_how_far_a_training_is_stands_on_standard_error_where_it_is_wanted(
+    write: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write(optimisation={"max_steps": 2})
+    capsys.readouterr()
+    train("reward", config, tmp_path / "out")
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if line.startswith("reward model: ")]
+    assert re.fullmatch(r"reward model: step 2 of 2  loss 0\.\d{4}  accuracy [01]\.\d{4}", line.strip())
+    train("reward", config, tmp_path / "other", progress=False)
+    assert "reward model" not in capsys.readouterr().err
