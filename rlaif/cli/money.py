@@ -2,11 +2,12 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rlaif.cli.options import (
+    TASK,
     DataFile,
     Format,
     FormatName,
@@ -22,6 +23,10 @@ from rlaif.cli.options import (
     grouped,
 )
 from rlaif.cli.say import is_paid, print_table, resumable
+from rlaif.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rlaif.stages.quote import Quoted
 
 app = typer.Typer()
 
@@ -29,15 +34,18 @@ app = typer.Typer()
 @app.command(
     epilog="[bold]Examples[/bold]\n\n"
     "rlaif quote pairs.jsonl --task helpfulness --llm openai:gpt-4.1-mini --llm openai:gpt-4.1\n\n"
-    "rlaif quote pairs.jsonl --task helpfulness --llm anthropic:claude-haiku-4-5 --method sampled --draws 8"
+    "rlaif quote pairs.jsonl --task helpfulness --llm anthropic:claude-haiku-4-5 --method sampled --draws 8\n\n"
+    "rlaif quote examples/direct.yaml steps=1000 --llm openai:gpt-4.1-mini"
 )
 @grouped
 def quote(
     data: DataFile,
     thinking: Thinking,
     reading: Reading,
-    task: TaskName,
-    llm: Annotated[list[str], typer.Option("--llm", help="provider:model; again for each model to compare.")],
+    named_task: Annotated[str | None, TASK] = None,
+    llm: Annotated[
+        list[str] | None, typer.Option("--llm", help="provider:model; again for each model to compare.")
+    ] = None,
     more: Words = None,
     map: Map = None,
     format: Format = FormatName.auto,
@@ -49,14 +57,23 @@ def quote(
         Path | None, typer.Option("--prices", help="YAML: provider:model to input, output, cached ($ a million).")
     ] = None,
 ) -> None:
-    """Requests, tokens and dollars that a run would take. No key is needed, nothing is asked."""
-    from rlaif.stages.quote import BYTES_PER_TOKEN, RATIONALE_TOKENS
+    """Requests, tokens and dollars that a run would take. No key is needed, nothing is asked.
+
+    DATA may be the config of rlaif train ppo or reinforce (YAML), with its settings behind it.
+    """
     from rlaif.stages.quote import quote as run
 
+    if Path(data).suffix in (".yaml", ".yml"):
+        from rlaif.stages.quote_training import quote_training
+
+        _show(quote_training(Path(data), more or [], models=llm or [], sample=sample, prices=prices), "response", False)
+        return
+    if named_task is None or not llm:
+        raise ConfigError(f"--{'task' if named_task is None else 'llm'} is missing; only a training's config names it")
     settings = asdict(thinking) | asdict(reading) | {"preamble": preamble, "orders": "one" if one_order else "both"}
     found = run(
         data,
-        task,
+        named_task,
         llm,
         score=as_score,
         format=format.value,
@@ -65,6 +82,12 @@ def quote(
         prices=prices,
         **settings,
     )
+    _show(found, "row", thinking.rationale)
+
+
+def _show(found: "Quoted", what: str, rationale: bool) -> None:
+    from rlaif.stages.quote import BYTES_PER_TOKEN, RATIONALE_TOKENS
+
     rows = []
     for one in found.quotes:
         unpriced = "nobody is paid" if one.is_local else "price not known"
@@ -75,9 +98,11 @@ def quote(
         )
     print_table(["model and method", "requests", "read", "written", "dollars", "--batch"], rows)
     rejected = f", {found.rejected:,} more cannot be used" if found.rejected else ""
-    typer.echo(f"{found.items:,} row{'s'[: found.items != 1]}{rejected}; prompts of {found.sampled:,} were rendered.")
+    typer.echo(
+        f"{found.items:,} {what}{'s'[: found.items != 1]}{rejected}; prompts of {found.sampled:,} were rendered."
+    )
     thick, thin = BYTES_PER_TOKEN
-    rationales = f"rationales of {RATIONALE_TOKENS} tokens or more; " if thinking.rationale else ""
+    rationales = f"rationales of {RATIONALE_TOKENS} tokens or more; " if rationale else ""
     typer.echo(f"Assumed where no tokenizer is here: {rationales}{thin:g} to {thick:g} bytes a token.")
     typer.echo("The lowest counts what a prompt cache can serve, the highest nothing.")
 

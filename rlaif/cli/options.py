@@ -87,8 +87,8 @@ Map = Annotated[
     str | None,
     typer.Option("--map", metavar="FIELD=COLUMN...|FILE.yaml", help="Which column holds which field."),
 ]
-_TASK = typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")
-TaskName = Annotated[str, _TASK]
+TASK = typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")
+TaskName = Annotated[str, TASK]
 Ledger = Annotated[
     Path | None, typer.Option("--ledger", envvar="RLAIF_LEDGER", help="Stored answers; ledger.sqlite beside --out.")
 ]
@@ -103,7 +103,7 @@ class Run:
 
     data: DataFile
     out: Annotated[Path, typer.Option("--out", help="The run folder; run again to resume or grow.")]
-    named_task: Annotated[str | None, _TASK] = None
+    named_task: Annotated[str | None, TASK] = None
     more: Words = None
     map: Map = None
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N rows.")] = None

@@ -139,7 +139,7 @@ def quote(
             drawn[place] = item
     if not items:
         raise InputError(f"there is no row to quote ({rejected:,} cannot be used)")
-    quotes = [_quote(spec, prompter, config, drawn, items, prices) for spec in models]
+    quotes = [quote_items(spec, prompter, config, drawn, items, prices) for spec in models]
     return Quoted(items, rejected, len(drawn), quotes)
 
 
@@ -163,9 +163,22 @@ def usable(rows: Iterable[tuple[str, Comparison | Response | RowError]]) -> Iter
             yield item
 
 
-def _quote(
+def quote_items(
     spec: str, prompter: Prompter, config: PreferenceConfig, drawn: Sequence[Item], items: int, prices: Path | None
 ) -> Quote:
+    """What one model would take for so many items.
+
+    Args:
+        spec: `provider:model`.
+        prompter: renders what is asked.
+        config: how verdicts are asked for and read.
+        drawn: a sample of the items.
+        items: how many there are.
+        prices: a file of prices (see `price_of`).
+
+    Raises:
+        CapabilityError: the model cannot do what the settings want.
+    """
     provider, _, model = spec.partition(":")
     is_local = provider not in catalog()
     if is_local:
