@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from rlaif.stages.reward_scores import score_by_reward_model
     from rlaif.stages.sheets import write_sheets
     from rlaif.stages.train import train
+    from rlaif.training.trl_bridge import as_trl_reward
 
 _HOMES = {
     "Candidate": "rewards",
@@ -76,6 +77,7 @@ _HOMES = {
     "ScriptedLLM": "llm.scripted",
     "Turn": "records",
     "WeightedSum": "rewards",
+    "as_trl_reward": "training.trl_bridge",
     "ask_again": "stages.repeat",
     "calibrate": "stages.calibrate",
     "collect": "stages.collect",
@@ -128,6 +130,7 @@ __all__ = [
     "ScriptedLLM",
     "Turn",
     "WeightedSum",
+    "as_trl_reward",
     "ask_again",
     "calibrate",
     "collect",

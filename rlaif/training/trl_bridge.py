@@ -1,7 +1,7 @@
 """Our reward functions in TRL's form, so that people can compare its RLOO and GRPO trainers with our PPO.
 
-RLOO takes `beta` · Σ k1 off the reward of a response, as our PPO does: an ordinary β, and the same optimum. GRPO's `beta`
-is 0 if nothing is said, and weighs k3 in the loss; its advantages are divided by their spread: it ends elsewhere.
+RLOO takes `beta` · Σ k1 off the reward of a response, as our PPO does: an ordinary β, and the same optimum. GRPO's
+`beta` is 0 if nothing is said, and weighs k3 in the loss, and its advantages are over their spread: it ends elsewhere.
 
 Source: TRL 1.16, `RLOOTrainer._generate_and_score_completions` and `_calculate_rewards`.
 """
