@@ -131,25 +131,34 @@ def alignment(
 
 @report_app.command(
     epilog="[bold]Examples[/bold]\n\nrlaif report outputs/pairs\n\n"
-    "rlaif report outputs/small outputs/large --out outputs/both"
+    "rlaif report outputs/small outputs/large --out outputs/both\n\n"
+    "rlaif report outputs/direct"
 )
 @grouped
 @reporting
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of rlaif label.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders of rlaif label; or one of train ppo.")
+    ],
     policies: Policies,
     people: People,
     out: Annotated[
         Path | None, typer.Option("--out", help="The folder for the report; a single run's own by default.")
     ] = None,
 ) -> None:
-    """Render a run of rlaif label as a page to read, or compare several on the same items."""
+    """Render a run of rlaif label as a page to read, or compare several on the same items; or a training by PPO."""
     from rlaif.stages.evaluate import evaluate_alignment
     from rlaif.stages.labels import is_run
+    from rlaif.stages.training_report import is_online_run, read_training
 
     for run in runs:
         if not is_run(run):
             raise ConfigError(f"{run}: is no run folder; rlaif evaluate alignment reads files")
+        if is_online_run(run) and len(runs) > 1:
+            raise ConfigError(f"{run}: is a training, which has a report of its own; name it alone")
+    if is_online_run(runs[0]):
+        show(read_training(runs[0]), out or runs[0])
+        return
     if out is None and len(runs) > 1:
         raise ConfigError("several runs make a report of their own: say where with --out")
     with working("reading and resampling"):

@@ -89,6 +89,8 @@ def _print(out: Path, model: Path, facts: dict[str, Any], before: bool) -> None:
         typer.echo(f"{model}: {done}, {facts['steps']:,} steps on {facts['queries']:,} queries")
         if facts["rejected"]:
             typer.echo(f"{out / 'rejected.jsonl'}: {facts['rejected']:,} rows that could not be answered, and why")
+        if (out / "report.html").is_file():
+            typer.echo(f"{out / 'report.html'}: how it went, to read")
         return
     sources = ", ".join(f"{rows:,} of {path}" for path, rows in facts["by_source"].items())
     typer.echo(f"{model}: {'trained before' if before else 'trained'}, {facts['steps']:,} steps on {sources}")

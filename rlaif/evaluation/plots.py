@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK, _MUTED, _GRID, _PAPER = "#010101", "#020202", "#030303", "#040404"
-_SERIES = tuple(f"#0501{number:02d}" for number in range(1, 9))
+SERIES = tuple(f"#0501{number:02d}" for number in range(1, 9))
 _VARIABLES = {
     **{_INK: "var(--ink)", _MUTED: "var(--muted)", _GRID: "var(--grid)", _PAPER: "var(--paper)"},
-    **{color: f"var(--series-{number})" for number, color in enumerate(_SERIES, 1)},
+    **{color: f"var(--series-{number})" for number, color in enumerate(SERIES, 1)},
 }
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
 _LABEL_WIDTH, _LEGEND_WIDTH = 34, 60
 _MOST_BARS = 3
 """With more curves, their intervals hide one another."""
@@ -91,7 +91,7 @@ def reliability(curves: Mapping[str, Sequence[Point]], title: str) -> Plot:
         curves: points by labeler.
         title: what it shows.
     """
-    with _canvas(5.2, 5.0 + _legend_height(curves)) as (figure, axes):
+    with canvas(5.2, 5.0 + _legend_height(curves)) as (figure, axes):
         axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=":", zorder=1)
         _curves(figure, axes, curves)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", anchor="N")
@@ -101,7 +101,7 @@ def reliability(curves: Mapping[str, Sequence[Point]], title: str) -> Plot:
             f"{name}: " + ", ".join(f"{point.share:.2f} at {point.confidence:.2f}" for point in points)
             for name, points in curves.items()
         )
-        return _plot(figure, title, f"Reliability diagram. Share of people by label. {said}.")
+        return finish(figure, title, f"Reliability diagram. Share of people by label. {said}.")
 
 
 def lengths(curves: Mapping[str, Sequence[Point]], title: str, x_label: str) -> Plot:
@@ -112,7 +112,7 @@ def lengths(curves: Mapping[str, Sequence[Point]], title: str, x_label: str) -> 
         title: what it shows.
         x_label: of the horizontal axis.
     """
-    with _canvas(6.4, 3.8 + _legend_height(curves)) as (figure, axes):
+    with canvas(6.4, 3.8 + _legend_height(curves)) as (figure, axes):
         axes.axhline(0.5, color=_MUTED, linewidth=1, linestyle=":")
         axes.axvline(0, color=_MUTED, linewidth=1, linestyle=":")
         _curves(figure, axes, curves)
@@ -120,17 +120,17 @@ def lengths(curves: Mapping[str, Sequence[Point]], title: str, x_label: str) -> 
         axes.set_xlabel(x_label)
         axes.set_ylabel("response 1 preferred")
         said = "; ".join(f"{name}: {points[-1].share:.2f} at the longest" for name, points in curves.items() if points)
-        return _plot(figure, title, f"Share that prefers response 1 by its relative length. {said}.")
+        return finish(figure, title, f"Share that prefers response 1 by its relative length. {said}.")
 
 
 def _curves(figure: "Figure", axes: "Axes", curves: Mapping[str, Sequence[Point]]) -> None:
     keys: list[Artist] = []
     most = max((point.n for points in curves.values() for point in points), default=1)
     for place, points in enumerate(curves.values()):
-        color, marker = _SERIES[place % 8], _MARKERS[place % 8]
+        color, marker = SERIES[place % 8], MARKERS[place % 8]
         x, y = [point.confidence for point in points], [point.share for point in points]
         # Another line with each turn of the colours, so that no two of 64 curves look the same.
-        line = _LINES[(place + place // 8) % 8]
+        line = LINES[(place + place // 8) % 8]
         style: dict[str, Any] = {"color": color, "linewidth": 1.4, "linestyle": line}
         axes.plot(x, y, alpha=0.8, **style)
         keys += axes.plot([], [], marker=marker, **style)
@@ -153,13 +153,13 @@ def forest(rows: Sequence[tuple[str, Estimate]], title: str, x_label: str, refer
         reference: a value to compare with, drawn as a line; None for none.
     """
     known = [(name, one, one.value) for name, one in rows if one.value is not None]
-    with _canvas(7.2, 1.0 + 0.36 * max(1, len(known))) as (figure, axes):
+    with canvas(7.2, 1.0 + 0.36 * max(1, len(known))) as (figure, axes):
         if reference is not None:
             axes.axvline(reference, color=_MUTED, linewidth=1, linestyle=":")
         for place, (_, one, value) in enumerate(known):
             if one.low is not None and one.high is not None:
-                axes.hlines(place, one.low, one.high, color=_SERIES[0], linewidth=2)
-            axes.scatter([value], [place], s=34, color=_SERIES[0], zorder=3)
+                axes.hlines(place, one.low, one.high, color=SERIES[0], linewidth=2)
+            axes.scatter([value], [place], s=34, color=SERIES[0], zorder=3)
         _name_rows(figure, axes, [name for name, *_ in known])
         axes.set_ylim(len(known) - 0.4, -0.6)
         axes.set_xlabel(x_label)
@@ -171,7 +171,7 @@ def forest(rows: Sequence[tuple[str, Estimate]], title: str, x_label: str, refer
             for spine in ("left", "right"):
                 side.spines[spine].set_visible(False)
         said = "; ".join(f"{name}: {one}, n = {one.n:,}" for name, one, _ in known)
-        return _plot(figure, title, f"Estimates with 95 % intervals. {said}.")
+        return finish(figure, title, f"Estimates with 95 % intervals. {said}.")
 
 
 def forest_of(
@@ -205,12 +205,12 @@ def positions(rows: Mapping[str, tuple[float, float, float]], title: str) -> Plo
         title: what it shows.
     """
     names = ("same response, or a tie", "first position twice", "second position twice")
-    with _canvas(7.2, 1.4 + 0.42 * max(1, len(rows))) as (figure, axes):
+    with canvas(7.2, 1.4 + 0.42 * max(1, len(rows))) as (figure, axes):
         starts = [0.0] * len(rows)
         keys: list[Any] = []
         for number, hatch in enumerate(("", "////", "....")):
             shares = [each[number] for each in rows.values()]
-            color = _SERIES[number]
+            color = SERIES[number]
             bars = (range(len(rows)), shares, 0.62, starts)
             tint = axes.barh(*bars, color=color, alpha=0.25)
             keys.append((tint, axes.barh(*bars, color="none", edgecolor=color, hatch=hatch, linewidth=1.4)))
@@ -228,7 +228,7 @@ def positions(rows: Mapping[str, tuple[float, float, float]], title: str) -> Plo
             f"{name}: {same:.1%} the same response, {first:.1%} the first twice, {second:.1%} the second twice"
             for name, (same, first, second) in rows.items()
         )
-        return _plot(figure, title, f"Verdicts in both orders. {said}.")
+        return finish(figure, title, f"Verdicts in both orders. {said}.")
 
 
 def check_installed() -> None:
@@ -242,8 +242,16 @@ def check_installed() -> None:
 
 
 @contextmanager
-def _canvas(width: float, height: float) -> "Iterator[tuple[Figure, Axes]]":
-    """An empty picture, in inches; what is drawn within has the style of all pictures."""
+def canvas(width: float, height: float) -> "Iterator[tuple[Figure, Axes]]":
+    """An empty picture; what is drawn within has the style of all pictures.
+
+    Args:
+        width: inches.
+        height: inches.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     check_installed()
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -307,7 +315,14 @@ def _columns(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
 
 
-def _plot(figure: "Figure", title: str, alt: str) -> Plot:
+def finish(figure: "Figure", title: str, alt: str) -> Plot:
+    """The picture as SVG whose colours are the page's.
+
+    Args:
+        figure: of `canvas`, drawn.
+        title: what it shows.
+        alt: the same in words.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()

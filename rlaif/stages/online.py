@@ -10,6 +10,7 @@ from pydantic import Field
 from rich.console import Console
 
 from rlaif.config import Config
+from rlaif.errors import MissingExtraError
 from rlaif.generation import fingerprint as model_fingerprint
 from rlaif.io import write_lines
 from rlaif.rewards import FromScores, RewardFn
@@ -17,6 +18,7 @@ from rlaif.stages.fingerprints import fingerprint
 from rlaif.stages.folder import Folder
 from rlaif.stages.labels import records_file
 from rlaif.stages.trained_once import trained_once
+from rlaif.stages.training_report import report_training
 from rlaif.stages.watchers import Watch, Watchers
 from rlaif.training.data import read_online_queries
 from rlaif.training.fitting import processes
@@ -163,7 +165,13 @@ def run_online(
             if folder is not None:
                 save_folder(run.model.merged(), tokenizer.tokenizer, out / "model")
 
-    return trained_once(out, _identity(method, config, reward), work)
+    facts, before = trained_once(out, _identity(method, config, reward), work)
+    if processes().is_main_process and not before:
+        try:
+            report_training(out)
+        except MissingExtraError as error:
+            _Say(config.steps, progress).warn(f"no report.html: {error}, and then rlaif report {out}")
+    return facts, before
 
 
 @contextmanager
@@ -201,7 +209,7 @@ def _training(
                 watchers.look(step, metrics)
 
             run.watch = watch
-        with run.keeper.listening():
+        with run.keeper.listening(), run.tensorboard():
             yield run
 
 

@@ -32,7 +32,8 @@ class Estimate(NamedTuple):
         high: its upper end.
         n: items.
         clusters: groups of items that belong together; as many as items where each stands alone.
-        interval: how the interval was made: `wilson`, `bca`, `percentile`, `stratified`, `robust`, or `none`.
+        interval: how the interval was made: `wilson`, `bca`, `percentile`, `stratified`, `robust`,
+            `normal`, or `none`.
     """
 
     value: float | None

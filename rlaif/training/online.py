@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather_object
+from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedTokenizerBase
 
 from rlaif.errors import TrainingError
@@ -109,6 +110,7 @@ class Online:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _updates: int = 0
     _judged: JudgedSteps = field(init=False)
+    _board: SummaryWriter | None = None
 
     def __post_init__(self) -> None:
         self._judged = JudgedSteps(self.out, processes().process_index, self.saving.samples)
@@ -369,6 +371,9 @@ class Online:
         if processes().is_main_process:
             seconds = {f"seconds_{name}": round(value, 3) for name, value in self.seconds.items()}
             checkpoint.append(self.out / "metrics.jsonl", {"step": self.step, **shared, **seconds})
+            for name, value in {**shared, **seconds}.items():
+                if self._board is not None and value is not None:
+                    self._board.add_scalar(name, value, self.step)
         self.seconds.clear()
         self.watch(self.step, shared)
         heard = self.heard()
@@ -376,6 +381,15 @@ class Online:
             self.save()
         if heard and self.step < self.steps:
             raise KeyboardInterrupt if heard == signal.SIGINT else SystemExit(128 + heard)
+
+    @contextmanager
+    def tensorboard(self) -> Iterator[None]:
+        """Write each step's metrics for TensorBoard too, in `tensorboard/` of the run folder, while the block runs."""
+        if not processes().is_main_process:
+            yield
+            return
+        with SummaryWriter(str(self.out / "tensorboard")) as self._board:
+            yield
 
     def heard(self) -> int:
         """The signal that asks for an end, in any of the processes; 0 for none."""

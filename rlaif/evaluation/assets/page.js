@@ -29,6 +29,7 @@
     return;
   }
 
+  const judged = pairs.some((pair) => (pair.labels || []).length);
   const known = (value) => value !== undefined && value !== null;
   const plain = (value) => (!known(value) ? "" : typeof value === "object" ? JSON.stringify(value) : String(value));
   const queryText = (pair) =>
@@ -69,7 +70,7 @@
     const row = make("div", "row", undefined, [
       make("div", "top", undefined, [
         make("span", "id", pair.id),
-        make("span", off ? "said off" : "said", `${people}labeled ${said || "–"}`),
+        make("span", off ? "said off" : "said", judged ? `${people}labeled ${said || "–"}` : ""),
       ]),
       make("div", "text", queryText(pair).slice(0, 200) || (pair.responses || [""])[0] || "(no text)"),
     ]);
