@@ -141,6 +141,17 @@ def test_hostile_text_is_shown_and_not_run(page: Page) -> None:
     assert "<img src=x" in page.inner_text("table")
 
 
+def test_pairs_that_nobody_labeled_are_shown_without_verdicts_and_filters(browser: Browser, tmp_path: Path) -> None:
+    unjudged = {"id": "id-0", "query": "Question", "responses": ["before", "after"], "columns": {"gold": "0.1 → 0.9"}}
+    for page in opened(browser, write(tmp_path, [unjudged, unjudged | {"id": "id-1"}])):
+        assert not page.query_selector_all("input[type=radio]")
+        assert page.inner_text(".row .said") == ""
+        assert "gold: 0.1 → 0.9" in page.inner_text("#reader")
+        page.keyboard.press("/")
+        page.keyboard.type("question")
+        expect(page.locator("#count")).to_have_text("2 of 2")
+
+
 def test_a_link_to_a_pair_opens_it(browser: Browser, tmp_path: Path) -> None:
     for page in opened(browser, write(tmp_path, PAIRS), "#pair=id-4"):
         assert "No label: refused." in page.inner_text("#reader")
