@@ -134,3 +134,43 @@ def test_the_discount_counts_from_the_first_step_that_counts() -> None:
     # .1·(−1 − .5·2 − .25·3) = −.275
     found = losses.discounted_advantage(logprobs, mask, 0.1, 0.5)
     assert found.tolist() == pytest.approx([-0.275, -0.275], abs=1e-12)
+
+
+def test_the_clipped_objective_by_hand() -> None:
+    advantages = torch.tensor([1.0, -1.0, 2.0], dtype=torch.float64)
+    logprobs = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64).log().requires_grad_()
+    found = losses.clipped_policy_loss(logprobs, torch.zeros_like(advantages), advantages, 0.2)
+    # Unclipped −ρA = [−.5, 1, −3], clipped [−.8, 1, −2.4]; the larger of both: [−.5, 1, −2.4]
+    assert found.tolist() == pytest.approx([-0.5, 1.0, -2.4], abs=1e-12)
+    found.sum().backward()
+    # d(−ρA)/d log π = −ρA; nothing where the ratio gains no more.
+    assert logprobs.grad.tolist() == pytest.approx([-0.5, 1.0, 0.0], abs=1e-12)
+
+
+def test_a_ratio_that_went_the_wrong_way_is_pulled_back_wholly() -> None:
+    advantages = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
+    logprobs = torch.tensor([0.1, 3.0, 0.5], dtype=torch.float64).log().requires_grad_()
+    found = losses.clipped_policy_loss(logprobs, torch.zeros_like(advantages), advantages, 0.2)
+    # −min(.1, .8) = −.1;  −min(−3, −1.2) = 3;  −min(−.5, −.8) = .8
+    assert found.tolist() == pytest.approx([-0.1, 3.0, 0.8], abs=1e-12)
+    found.sum().backward()
+    assert logprobs.grad.tolist() == pytest.approx([-0.1, 3.0, 0.0], abs=1e-12)
+
+
+def test_it_is_the_old_policy_from_which_a_ratio_is_taken() -> None:
+    old = torch.tensor([0.5], dtype=torch.float64).log()
+    new = torch.tensor([0.55], dtype=torch.float64).log()
+    found = losses.clipped_policy_loss(new, old, torch.tensor([2.0], dtype=torch.float64), 0.2)
+    assert found.item() == pytest.approx(-2.2, abs=1e-12)
+
+
+def test_the_clipped_value_loss_by_hand() -> None:
+    values, old, returns = t(1.0, 0.3, -1.0, 0.1), t(0.0, 0.0, 0.0, 0.0), t(2.0, 0.1, 2.0, 0.4)
+    found = losses.clipped_value_loss(values, old, returns, 0.2)
+    # max((1 − 2)², (.2 − 2)²)/2 = 1.62; max(.2², .1²)/2 = .02; max(3², 2.2²)/2 = 4.5; unclipped (.3)²/2 = .045
+    assert found.tolist() == pytest.approx([1.62, 0.02, 4.5, 0.045], abs=1e-12)
+    found.sum().backward()
+    # V − return, and nothing where it has gone further to its return than a step allows.
+    assert values.grad.tolist() == pytest.approx([0.0, 0.2, -3.0, -0.3], abs=1e-12)
+    wide = losses.clipped_value_loss(t(5.0), t(0.0), t(1.0), math.inf)
+    assert wide.item() == pytest.approx(8.0)
