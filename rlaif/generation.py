@@ -385,13 +385,17 @@ def generate(
     )
     ends = model.generation_config.eos_token_id
     stops = set(ends if isinstance(ends, list) else [ends] if ends is not None else [])
+    # A stop text leaves nothing but padding behind it; without one a padding token was drawn like any other.
+    behind = pad if stop else None
     return [
-        _until_end(row[ids.shape[1] :].tolist(), stops, pad, max_tokens, logprobs)
+        _until_end(row[ids.shape[1] :].tolist(), stops, behind, max_tokens, logprobs)
         for row, logprobs in zip(output, drawing.logprobs.tolist(), strict=True)
     ]
 
 
-def _until_end(tokens: list[int], ends: set[int], pad: int, max_tokens: int, logprobs: Sequence[float]) -> Continuation:
+def _until_end(
+    tokens: list[int], ends: set[int], pad: int | None, max_tokens: int, logprobs: Sequence[float]
+) -> Continuation:
     """Cut at the end token, or at the padding behind a stop text; either is a text that ended by itself."""
     for place, token in enumerate(tokens):
         if token in ends:

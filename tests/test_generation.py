@@ -233,3 +233,16 @@ def test_runs_of_spaces_that_are_tokens_of_their_own_are_not_cut(tiny_model: Pat
     plain = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert Encoder(tokenizer).text(text) == plain
     assert len(plain) == 4
+
+
+def test_a_padding_token_that_was_drawn_is_a_token_like_any_other(tiny_model: Path) -> None:
+    local, _ = open_local(tiny_model)
+    pad, end = local.tokenizer.pad_token_id, local.tokenizer.eos_token_id
+    # Hot enough that all tokens are as likely as one another.
+    found = generation.generate(local, generation.Prefix((), None), [[0, 9]] * 16, 100, [1e6] * 16, list(range(16)))
+    assert any(pad in one.tokens for one in found)
+    for one in found:
+        assert one.ended == (one.end == end)
+        assert len(one.logprobs) == len(one.tokens) + one.ended
+        assert one.ended or len(one.tokens) == 100
+        assert end not in one.tokens
