@@ -115,6 +115,7 @@ class Judge:
         """
         self.reward = reward
         self._settings, self._say = settings, say
+        self._before: dict[str, Any] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
 
@@ -142,6 +143,7 @@ class Judge:
         Args:
             candidates: the responses.
         """
+        self._before = self.reward.state_dict()
         return self._run(in_order(self.reward, candidates))
 
     def wait(self, asked: Future[list[Reward]], candidates: Sequence[Candidate]) -> tuple[list[Reward], float]:
@@ -157,7 +159,7 @@ class Judge:
         Raises:
             TrainingError: the labeler fails too often, and either did not recover or cannot.
         """
-        rewards = asked.result()
+        rewards, before = asked.result(), self._before
         began, pause = time.monotonic(), _FIRST_WAIT_S
         while (share := self._failed_share(rewards)) > self._settings.max_failed_share:
             again = [
@@ -169,6 +171,10 @@ class Judge:
             self._say(f"{share:.0%} of the judgements failed; waiting for {waited:.0f} s")
             time.sleep(min(pause, max(0.0, self._settings.outage_patience_s - waited) + 0.01))
             pause = min(2 * pause, _LONGEST_WAIT_S)
+            if self.reward.state_dict() != before:
+                # A running mean, say, has moved by what did come; it must see the batch once, and whole.
+                self.reward.load_state_dict(before)
+                again = list(range(len(candidates)))
             found = self.ask([candidates[place] for place in again]).result()
             for place, reward in zip(again, found, strict=True):
                 rewards[place] = reward
