@@ -1,0 +1,120 @@
+"""Recorded rollouts with recorded scores, in float64; run by torchrun it saves the weights after a step of PPO.
+
+torchrun --nproc-per-node 2 recorded.py POLICY OUT
+"""
+
+import copy
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+
+from rlaif.generation import Continuation
+from rlaif.records import Failure, Turn
+from rlaif.rewards import Candidate
+from rlaif.training.judging import Failures, Judge
+from rlaif.training.kl_control import KL
+from rlaif.training.models import load_policy
+from rlaif.training.online import Drawing, Online, Saving, Stepping
+from rlaif.training.policy_value import PolicyAndValue
+from rlaif.training.ppo import Clipping, train_ppo
+from rlaif.training.rollout import Query
+from rlaif.training.settings import Lora
+
+_RANDOM = random.Random(0)
+
+
+def _ids(most: int) -> list[int]:
+    return [_RANDOM.randrange(5, 2000) for _ in range(_RANDOM.randint(1, most))]
+
+
+class Recorded:
+    """A rollout and a reward: each query has its response and its score, of different lengths, ended all."""
+
+    name = "recorded"
+    QUERIES = tuple((0, *_ids(9), place + 5) for place in range(8))
+    RESPONSES = tuple([*_ids(6), 1] for _ in range(8))
+
+    @staticmethod
+    def score(place: int) -> float:
+        """Different numbers of both signs."""
+        return (place * 5 % 8 - 3) / 2
+
+    def generate(self, queries: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Continuation]:
+        found = [self.RESPONSES[self.QUERIES.index(tuple(query))] for query in queries]
+        return [Continuation(one[:-1], True, 1, [-1.0] * len(one)) for one in found]
+
+    def load_weights(self, policy: Any) -> None:
+        pass
+
+    async def __call__(self, batch: Sequence[Candidate]) -> Any:
+        for place, one in enumerate(batch):
+            known = one.query[0].content
+            if known.isdigit():
+                yield place, self.score(int(known))
+            else:
+                yield place, (sum(one.token_ids or ()) % 7 - 3) / 3
+
+    def usage(self) -> dict[str, float]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
+        assert not state
+
+
+class WithFailures(Recorded):
+    """The same, of which one judgement does not apply."""
+
+    async def __call__(self, batch: Sequence[Candidate]) -> Any:
+        async for place, score in super().__call__(batch):
+            if batch[place].query[0].content == "2":
+                yield place, Failure(id=batch[place].id, failure="masked", detail="no")
+            else:
+                yield place, score
+
+
+def recorded_step(
+    policy: Path, out: Path, stepping: dict[str, Any], *, steps: int = 1, reward: Any = None
+) -> tuple[Online, Any]:
+    """A training on the recorded responses, and its policy as it is before."""
+    out.mkdir(exist_ok=True, parents=True)
+    section = Stepping(**{"learning_rate": 1e-2, "micro_batch": 3, "max_grad_norm": 1e9} | stepping)
+    start = load_policy(policy, torch.float64)
+    trunk = copy.deepcopy(start) if section.value_trunk == "separate" else None
+    model = PolicyAndValue(start, copy.deepcopy(start), trunk, Lora())
+    queries = [
+        Query(f"q{place}", (Turn(role="user", content=str(place)),), ids, {})
+        for place, ids in enumerate(Recorded.QUERIES)
+    ]
+    failures = Failures()
+    run = Online(
+        model,
+        Recorded(),
+        Judge(reward or Recorded(), failures),
+        queries,
+        AutoTokenizer.from_pretrained(policy),
+        2,
+        Drawing(batch=8, max_tokens=8, temperature=0.7),
+        section,
+        Saving(every_steps=10_000),
+        failures,
+        steps,
+        out,
+    )
+    return run, copy.deepcopy(start)
+
+
+if __name__ == "__main__":
+    run, _ = recorded_step(Path(sys.argv[1]), Path(sys.argv[2]), {}, reward=WithFailures())
+    with run.judge:
+        train_ppo(run, Clipping(epochs=2, minibatch=4), KL(kl_coef=0.1))
+    if torch.distributed.get_rank() == 0:
+        assert torch.distributed.get_world_size() == 2
+        torch.save({name: one.data for name, one in run.model.named_parameters()}, run.out / "weights.pt")
