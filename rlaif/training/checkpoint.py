@@ -85,8 +85,12 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    with saving(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    with saving(path), path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+        # What a kill cut must not take the next line with it.
+        cut = file.read(1) not in (b"", b"\n")
+        file.write(("\n" * cut + json.dumps(row, ensure_ascii=False) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -100,7 +104,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # Bytes: a text may hold what `splitlines` takes for a line's end, and a kill may cut a letter in two.
+    for line in path.read_bytes().split(b"\n"):
         try:
             found.append(json.loads(line))
         except ValueError:
