@@ -143,20 +143,21 @@ class Online:
             Candidate(f"step-{self.step + 1}-{place}", query.turns, text, tuple(response), query.columns)
             for place, query, text, response in zip(places, asked, texts, responses, strict=True)
         ]
-        known = self._judged.known(self.step + 1, places, self.judge.reward)
-        future = self.judge.ask(candidates) if known is None else None
-        if future is not None and not self.overlap:
-            with self.timing("judge"):
-                future.exception()
         lists = [list(one.tokens) for one in asked]
-        with self.timing("score"):
-            found = self._score(lists, responses)
-        waited = 0.0
-        if future is not None:
-            with self.timing("judge"):
-                known, waited = self.judge.wait(future, candidates)
-        assert known is not None
-        scores, counts = resolve(known, self.failures)
+        with self._saved_at_an_end():
+            known = self._judged.known(self.step + 1, places, self.judge.reward)
+            future = self.judge.ask(candidates) if known is None else None
+            if future is not None and not self.overlap:
+                with self.timing("judge"):
+                    future.exception()
+            with self.timing("score"):
+                found = self._score(lists, responses)
+            waited = 0.0
+            if future is not None:
+                with self.timing("judge"):
+                    known, waited = self.judge.wait(future, candidates)
+            assert known is not None
+            scores, counts = resolve(known, self.failures)
         if future is not None:
             self._judged.keep(self.step + 1, places, candidates, known, self.judge.reward)
         if state.is_main_process and self.step % self.saving.samples_every_steps == 0:
@@ -165,6 +166,17 @@ class Online:
         metrics = response_metrics(texts, [len(one) for one in responses], ended, scores, counts)
         metrics |= labeler_metrics(self.judge.reward) | {"waited_s": waited}
         return self._drawn(places, lists, responses, scores, ended, found, written), metrics
+
+    @contextmanager
+    def _saved_at_an_end(self) -> Iterator[None]:
+        """Where judging ends the training, by whatever is raised, write a checkpoint of the steps before."""
+        before = self.judge.reward.state_dict()
+        try:
+            yield
+        except BaseException:
+            self.judge.reward.load_state_dict(before)
+            self.save()
+            raise
 
     @torch.no_grad()
     def _score(self, queries: list[list[int]], responses: list[list[int]]) -> dict[str, torch.Tensor]:
@@ -341,7 +353,8 @@ class Online:
         self.rollout.load_weights(self.model.policy)
         if processes().is_main_process:
             for name in ("metrics", "samples", "watch", "watched"):
-                checkpoint.forget_after(self.out / f"{name}.jsonl", self.step)
+                # Nothing is done: what was seen before the first step is seen again.
+                checkpoint.forget_after(self.out / f"{name}.jsonl", self.step if self.step else -1)
 
     def save(self) -> None:
         """Write a checkpoint: every number that a resumed training could not make again."""
