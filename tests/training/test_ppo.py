@@ -213,7 +213,7 @@ def test_a_masked_judgement_is_out_of_rewards_whitening_and_loss(folder: Path, t
 
 def test_the_value_head_moves_to_the_returns(folder: Path, tmp_path: Path) -> None:
     stepping = {"eps": 1e-3, "learning_rate": 1e-2, "max_grad_norm": 1e9, "value_coef": 0.25}
-    run, before = one_update(folder, tmp_path, Clipping(epochs=1), KL(), stepping=stepping)
+    run, _ = one_update(folder, tmp_path, Clipping(epochs=1), KL(), stepping=stepping)
     total, tokens = torch.zeros((), dtype=torch.float64), 0
     for place, response in enumerate(Recorded.RESPONSES):
         tokens += len(response)
@@ -285,9 +285,7 @@ def test_the_learning_rate_rises_and_then_falls_to_next_to_nothing(folder: Path,
 
 
 def test_an_epoch_is_the_last_where_the_policy_went_too_far(folder: Path, tmp_path: Path) -> None:
-    run, _ = one_update(
-        folder, tmp_path, Clipping(epochs=5, minibatch=4, max_kl=1e-9), KL(), stepping={"learning_rate": 1e-2}
-    )
+    one_update(folder, tmp_path, Clipping(epochs=5, minibatch=4, max_kl=1e-9), KL(), stepping={"learning_rate": 1e-2})
     row = metrics_of(tmp_path)[0]
     assert row["updates"] == 2.0
     assert row["approx_kl"] > 1e-9
