@@ -97,14 +97,14 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-class Broken(Exception):
+class BrokenOffError(Exception):
     """What ends a run in these tests."""
 
 
 def break_at(step: int) -> Any:
     def watch(now: int, _: Any) -> None:
         if now == step:
-            raise Broken
+            raise BrokenOffError
 
     return watch
 
@@ -117,7 +117,7 @@ def test_a_run_that_broke_off_goes_on_to_the_same_weights_and_judges_no_step_twi
     folder: Path, tmp_path: Path, clean: Any, every: int, at: int
 ) -> None:
     inner = OfTokens()
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenOffError):
         trained(folder, tmp_path, RunningNormalised(inner), every=every, watch=break_at(at))
     again = OfTokens()
     assert same(trained(folder, tmp_path, RunningNormalised(again), every=every), clean)
@@ -146,7 +146,7 @@ def test_what_was_asked_to_end_saves_first_and_goes_on_to_the_same_weights(
 @pytest.mark.parametrize("changes", [{"lora": {"rank": 4}}, {"stepping": {"learning_rate": 1e-2, "tf1_eps": True}}])
 def test_adapters_and_the_count_of_updates_are_gone_on_from(folder: Path, tmp_path: Path, changes: Any) -> None:
     whole = trained(folder, tmp_path / "whole", OfTokens(), **changes)
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenOffError):
         trained(folder, tmp_path / "broken", OfTokens(), every=3, watch=break_at(4), **changes)
     assert same(trained(folder, tmp_path / "broken", OfTokens(), every=3, **changes), whole)
 
@@ -159,20 +159,20 @@ def test_reinforce_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) -> 
                 run.watch = break_at(at) if at else run.watch
                 try:
                     train_reinforce(run, KL(kl_coef=0.1))
-                except Broken:
+                except BrokenOffError:
                     continue
                 found.append({key: one.detach().clone() for key, one in run.model.named_parameters()})
     assert same(*found)
 
 
 def test_a_line_that_a_kill_cut_costs_no_other_line(folder: Path, tmp_path: Path, clean: Any) -> None:
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenOffError):
         trained(folder, tmp_path, RunningNormalised(OfTokens()), watch=break_at(2))
     path = tmp_path / "judgements-0.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole[:-30])
     second = OfTokens()
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenOffError):
         trained(folder, tmp_path, RunningNormalised(second), watch=break_at(3))
     third = OfTokens()
     assert same(trained(folder, tmp_path, RunningNormalised(third)), clean)
@@ -181,7 +181,7 @@ def test_a_line_that_a_kill_cut_costs_no_other_line(folder: Path, tmp_path: Path
 
 
 def test_judgements_of_another_number_of_processes_are_not_mixed_in(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenOffError):
         trained(folder, tmp_path, OfTokens(), watch=break_at(1))
     path = tmp_path / "judgements-0.jsonl"
     row = rows(path)[0]
@@ -209,7 +209,7 @@ def test_what_was_seen_before_a_first_step_that_was_not_saved_is_seen_once(folde
             assert run.step == 0
             checkpoint.append(tmp_path / "watch.jsonl", {"step": 0})
             run.watch = break_at(at)
-            with pytest.raises(Broken):
+            with pytest.raises(BrokenOffError):
                 train_ppo(run, CLIPPING, ADAPTIVE)
     assert rows(tmp_path / "watch.jsonl") == [{"step": 0}]
 
