@@ -205,3 +205,28 @@ def test_an_exact_reading_chooses_among_ten_scores() -> None:
 
     rewards(LabelerReward(scorer(see)), batch("an egg"))
     assert wanted == [Choose(tuple(str(n) for n in range(1, 11)))]
+
+
+def test_the_labeler_s_health_is_that_of_the_last_batch() -> None:
+    fn = LabelerReward(scorer(by_text))
+    assert fn.metrics == {}
+    rewards(fn, batch("good egg", "bad egg", "bad egg"))
+    # Asked once each: 7.75 and 1; .25 and 1 at the bottom, .75 and 0 at the top.
+    assert fn.metrics == pytest.approx(
+        {"score_1_to_10": 4.375, "mass_at_1": 0.625, "mass_at_10": 0.375, "unread_mass": 0.0}
+    )
+    rewards(fn, batch("good egg"))
+    assert fn.metrics["score_1_to_10"] == pytest.approx(7.75)
+
+
+def test_mass_on_no_answer_is_part_of_the_labeler_s_health() -> None:
+    fn = LabelerReward(scorer(lambda _: {"10": 0.6, "1": 0.2}))
+    rewards(fn, batch("an egg"))
+    assert fn.metrics["unread_mass"] == pytest.approx(0.2)
+    assert fn.metrics["mass_at_10"] == pytest.approx(0.75)
+
+
+def test_where_all_judgements_failed_nothing_is_known_of_the_labeler_s_health() -> None:
+    broken = LabelerReward(scorer(refuse))
+    assert all(isinstance(one, Failure) for one in rewards(broken, batch("good egg")))
+    assert broken.metrics == {}
