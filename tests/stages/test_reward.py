@@ -222,8 +222,9 @@ def test_the_labeler_s_health_is_that_of_the_last_batch() -> None:
 def test_mass_on_no_answer_is_part_of_the_labeler_s_health() -> None:
     fn = LabelerReward(scorer(lambda _: {"10": 0.6, "1": 0.2}))
     rewards(fn, batch("an egg"))
+    # Masses are those of the labeler's answer as it came.
     assert fn.metrics["unread_mass"] == pytest.approx(0.2)
-    assert fn.metrics["mass_at_10"] == pytest.approx(0.75)
+    assert fn.metrics["mass_at_10"] == pytest.approx(0.6)
 
 
 def test_where_all_judgements_failed_nothing_is_known_of_the_labeler_s_health() -> None:
