@@ -19,7 +19,8 @@ from rlaif.rewards import Candidate
 from rlaif.training.judging import Failures, Judge
 from rlaif.training.kl_control import KL
 from rlaif.training.models import load_policy
-from rlaif.training.online import Drawing, Online, Saving, Stepping
+from rlaif.training.online import Online
+from rlaif.training.online_settings import Drawing, Saving, Stepping
 from rlaif.training.policy_value import PolicyAndValue
 from rlaif.training.ppo import Clipping, train_ppo
 from rlaif.training.rollout import Query
