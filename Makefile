@@ -56,7 +56,9 @@ acceptance: .venv/.installed
 	$(BIN)/python benchmarks/hh_rlhf.py
 	$(BIN)/python benchmarks/hh_reward.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/accelerator.py
 	$(BIN)/python benchmarks/distilled.py
+	$(BIN)/python benchmarks/direct.py
 	$(BIN)/python benchmarks/alignment.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python examples/pocket/measure.py rlaif/pocket/models --json benchmarks/results/$$(date +%F)-pocket.json
