@@ -188,10 +188,9 @@ def test_equal_numbers_become_0_and_stay_finite() -> None:
 
 
 def test_whitening_goes_over_all_processes_together() -> None:
-    mine, others = t(1, 2), t(3, 4)
-    sums = iter(
-        [torch.tensor([7.0, 2.0], dtype=torch.float64), torch.tensor([0.5**2 + 1.5**2, 2.0], dtype=torch.float64)]
-    )
+    mine, others = t(1, 2), t(4, 9)
+    # Of the others the sum is 13, and around the mean of all, 4, their squares add up to 0 + 25.
+    sums = iter([torch.tensor([13.0, 2.0], dtype=torch.float64), torch.tensor([25.0, 2.0], dtype=torch.float64)])
     found = whiten(mine, counted(2, of=2), lambda own: own + next(sums))
     whole = whiten(torch.cat([mine, others], 1), counted(4, of=4))
     torch.testing.assert_close(found, whole[:, :2])
