@@ -172,5 +172,7 @@ def test_the_clipped_value_loss_by_hand() -> None:
     found.sum().backward()
     # V − return, and nothing where it has gone further to its return than a step allows.
     assert values.grad.tolist() == pytest.approx([0.0, 0.2, -3.0, -0.3], abs=1e-12)
+    # It is from the old value that it may move: max((1.5 − 2)², (1.2 − 2)²)/2 = .32
+    assert losses.clipped_value_loss(t(1.5), t(1.0), t(2.0), 0.2).item() == pytest.approx(0.32)
     wide = losses.clipped_value_loss(t(5.0), t(0.0), t(1.0), math.inf)
     assert wide.item() == pytest.approx(8.0)
