@@ -97,7 +97,10 @@ def test_the_command_trains_by_a_labeler_once_and_refuses_other_settings_by_name
     command = [sys.executable, "-m", "rlaif", "train", "ppo", str(path), "--out", str(out)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{out / 'model'}: trained, 2 steps on 24 queries\n"
+    assert done.stdout.splitlines() == [
+        f"{out / 'model'}: trained, 2 steps on 24 queries",
+        f"{out / 'report.html'}: how it went, to read",
+    ]
     assert "much of the labeler's probability is on no answer (labeler_unread_mass is" in done.stderr
     assert done.stderr.count("warning: ") == 1
     assert "step 2 of 2  score" in done.stderr
