@@ -160,7 +160,8 @@ class Online:
             scores, counts = resolve(known, self.failures)
         if future is not None:
             self._judged.keep(self.step + 1, places, candidates, known, self.judge.reward)
-        if state.is_main_process and self.step % self.saving.samples_every_steps == 0:
+        is_time = self.step == 0 or (self.step + 1) % self.saving.samples_every_steps == 0
+        if state.is_main_process and is_time:
             self._judged.keep_samples(self.step + 1, candidates, known)
         ended = [one.ended for one in written]
         metrics = response_metrics(texts, [len(one) for one in responses], ended, scores, counts)
