@@ -81,8 +81,14 @@ class WithFailures(Recorded):
                 yield place, score
 
 
+class OtherWords(Recorded):
+    """The same, but for what the response says whose judgement does not apply."""
+
+    RESPONSES = (*Recorded.RESPONSES[:2], [9, 8, 7, 6, 5, 4, 3, 1], *Recorded.RESPONSES[3:])
+
+
 def recorded_step(
-    policy: Path, out: Path, stepping: dict[str, Any], *, steps: int = 1, reward: Any = None
+    policy: Path, out: Path, stepping: dict[str, Any], *, steps: int = 1, reward: Any = None, rollout: Any = None
 ) -> tuple[Online, Any]:
     """A training on the recorded responses, and its policy as it is before."""
     out.mkdir(exist_ok=True, parents=True)
@@ -97,7 +103,7 @@ def recorded_step(
     failures = Failures()
     run = Online(
         model,
-        Recorded(),
+        rollout or Recorded(),
         Judge(reward or Recorded(), failures),
         queries,
         AutoTokenizer.from_pretrained(policy),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from arms import OPTIMUM, OfArms, arms_of, online, with_reference
-from recorded import Recorded, WithFailures, recorded_step
+from recorded import OtherWords, Recorded, WithFailures, recorded_step
 from tiny_policy import tiny_policy
 
 from rlaif.records import Turn
@@ -209,6 +209,25 @@ def test_a_masked_judgement_is_out_of_rewards_whitening_and_loss(folder: Path, t
     assert row["masked_share"] == row["failed_masked"] == 1 / 8
     scores = [Recorded.score(place) for place in range(8) if place != 2]
     assert row["score"] == pytest.approx(sum(scores) / 7)
+
+
+@pytest.mark.parametrize("method", ["ppo", "reinforce"])
+def test_what_a_masked_response_says_changes_nothing(folder: Path, tmp_path: Path, method: str) -> None:
+    found, seen = [], []
+    for name, rollout in (("one", Recorded()), ("other", OtherWords())):
+        run, _ = recorded_step(folder, tmp_path / name, {}, steps=3, reward=WithFailures(), rollout=rollout)
+        with run.judge:
+            if method == "ppo":
+                kl = KL(kl_coef=0.1, loss_coef=0.3, control="adaptive", target=0.05, horizon=80)
+                train_ppo(run, Clipping(epochs=2, minibatch=4, entropy_coef=0.1), kl)
+            else:
+                train_reinforce(run, KL(kl_coef=0.1))
+        found.append(list(run.model.parameters()))
+        seen.append(metrics_of(tmp_path / name)[-1])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+    for measured in ("score", "kl_per_sequence", "kl_k3", "entropy", "kl_coef", "explained_variance", "grad_norm"):
+        assert seen[0][measured] == pytest.approx(seen[1][measured], abs=1e-7), measured
 
 
 def test_the_value_head_moves_to_the_returns(folder: Path, tmp_path: Path) -> None:
