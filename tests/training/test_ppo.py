@@ -197,6 +197,25 @@ def test_one_step_by_hand_with_either_epsilon(folder: Path, tmp_path: Path, tf1_
         torch.testing.assert_close(one, wanted, rtol=0, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
 
 
+def test_one_step_of_reinforce_by_hand(folder: Path, tmp_path: Path) -> None:
+    stepping = {"eps": 1e-3, "learning_rate": 1e-2, "max_grad_norm": 1e9}
+    run, before = recorded_step(folder, tmp_path, stepping, reward=WithFailures())
+    with run.judge:
+        train_reinforce(run, KL(kl_coef=0.2))
+    policy, total = copy.deepcopy(before), torch.zeros((), dtype=torch.float64)
+    for place, (query, response) in enumerate(zip(Recorded.QUERIES, Recorded.RESPONSES, strict=True)):
+        if place != 2:
+            # V and the KL are 0: each token's return is (1 − β)·r. Summed over a response, the mean over the seven.
+            logits = policy(torch.tensor([[*query, *response]])).logits[0, len(query) - 1 : -1] / 0.7
+            chosen = torch.log_softmax(logits, -1)[torch.arange(len(response)), torch.tensor(response)]
+            total = total - 0.8 * Recorded.score(place) * chosen.sum() / 7
+    total.backward()
+    starts = dict(before.named_parameters())
+    for (name, one), parameter in zip(run.model.policy.named_parameters(), policy.parameters(), strict=True):
+        wanted = starts[name] - 1e-2 * parameter.grad / (parameter.grad.abs() + 1e-3)
+        torch.testing.assert_close(one, wanted, rtol=0, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+
+
 def test_a_masked_judgement_is_out_of_rewards_whitening_and_loss(folder: Path, tmp_path: Path) -> None:
     stepping = {"eps": 1e-3, "learning_rate": 1e-2, "max_grad_norm": 1e9}
     run, before = one_update(folder, tmp_path, Clipping(epochs=1), KL(), stepping=stepping, reward=WithFailures())
