@@ -384,6 +384,25 @@ def test_judging_beside_other_work_changes_nothing(folder: Path, tmp_path: Path,
     assert same(trained(folder, tmp_path, RunningNormalised(OfTokens()), overlap=True), clean)
 
 
+def test_minibatches_take_each_response_once_in_another_order_each_time(folder: Path, tmp_path: Path) -> None:
+    with training(folder, tmp_path, OfTokens()) as run:
+        drawn, _ = run.draw()
+        orders = []
+        for step, epoch in ((0, 0), (0, 1), (1, 0)):
+            run.step = step
+            found = list(run.minibatches(drawn, 3, epoch))
+            assert [len(one) for one in found] == [3, 3, 2]
+            assert sorted(row for one in found for row in one) == list(range(8))
+            assert list(run.minibatches(drawn, 3, epoch)) == found
+            orders.append(tuple(map(tuple, found)))
+        assert len(set(orders)) == 3
+        for rows_of_it, part in run.parts(drawn, [0, 1, 2, 3, 4]):
+            assert len(rows_of_it) <= 4
+            for row, ids in zip(rows_of_it, part.ids.tolist(), strict=True):
+                whole = [*drawn.queries[row], *drawn.responses[row]]
+                assert ids[part.query_tokens - len(drawn.queries[row]) :][: len(whole)] == whole
+
+
 def test_a_gradient_that_is_no_number_is_not_stepped_on(folder: Path, tmp_path: Path) -> None:
     before = load_policy(folder, torch.float32).state_dict()
     with training(folder, tmp_path, OfTokens(value=lambda _: 1e30)) as run:
