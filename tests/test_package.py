@@ -110,7 +110,8 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
             if words[:3] == ["rlaif", "audit", "collect"]:
                 fill(tmp_path / "outputs" / "audit")
             words = [model if word.startswith("transformers:") else word for word in words]
-            words = ["steps=2" if word.startswith("steps=") else word for word in words]
+            if "steps=40" in words:
+                words = [*words, "steps=2", "rollout.batch=8", "watch.limit=4"]
             words = [server.url if word == "http://127.0.0.1:8000/v1" else word for word in words]
             command = [sys.executable, "-m", *words]
             done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -153,7 +153,8 @@ def run_online(
             write_lines(out / "rejected.jsonl", (one.to_json() for one in failures))
         facts |= {"model": config.model, "queries": len(queries), "rejected": len(failures), "shortened": shortened}
         facts["steps"] = config.steps
-        with _training(config, out, tokenizer, queries, fn, local, progress) as run:
+        others = _others(config) if reward is None else {}
+        with _training(config, out, tokenizer, queries, fn, local, others, progress) as run:
             run.go_on()
             if run.step == 0:
                 run.watch(0, {})
@@ -176,7 +177,14 @@ def run_online(
 
 @contextmanager
 def _training(
-    config: OnlineConfig, out: Path, tokenizer: Tokenizer, queries: Any, reward: RewardFn, local: bool, progress: bool
+    config: OnlineConfig,
+    out: Path,
+    tokenizer: Tokenizer,
+    queries: Any,
+    reward: RewardFn,
+    local: bool,
+    others: Mapping[str, RewardFn],
+    progress: bool,
 ) -> Iterator[Online]:
     """Models, judge and watchers, ready to train; signals are heard for as long."""
     separate = config.optimisation.value_trunk == "separate"
@@ -202,7 +210,7 @@ def _training(
             overlap=not local,
         )
         if processes().is_main_process:
-            watchers = Watchers(config.watch, run, tokenizer, _others(config), say.warn)
+            watchers = Watchers(config.watch, run, tokenizer, others, say.warn)
 
             def watch(step: int, metrics: Mapping[str, float | None]) -> None:
                 say.step(step, metrics)
@@ -266,6 +274,7 @@ def _identity(method: str, config: OnlineConfig, reward: RewardFn | None) -> dic
         settings["labeler"].pop(name)
     for name in ("max_failed_share", "outage_patience_s"):
         settings["failures"].pop(name)
+    settings["optimisation"].pop("micro_batch")
     if reward is not None:
         settings["labeler"] = getattr(reward, "name", type(reward).__name__)
     elif config.labeler.reward_model is not None:
@@ -282,7 +291,7 @@ def _identity(method: str, config: OnlineConfig, reward: RewardFn | None) -> dic
 def _operation(config: OnlineConfig) -> dict[str, Any]:
     whole = config.model_dump(mode="json")
     labeler = {name: whole["labeler"][name] for name in sorted(_OF_THE_LABELER)}
-    names = ("model", "queries", "checkpoints", "watch", "failures")
+    names = ("model", "queries", "checkpoints", "watch", "failures", "optimisation")
     return {name: whole[name] for name in names} | {"labeler": labeler}
 
 

@@ -5,6 +5,7 @@ whitening and loss; or the lowest reward there is; or the end of the training.
 """
 
 import asyncio
+import signal
 import threading
 import time
 from collections import Counter
@@ -146,17 +147,25 @@ class Judge:
         self._before = self.reward.state_dict()
         return self._run(in_order(self.reward, candidates))
 
-    def wait(self, asked: Future[list[Reward]], candidates: Sequence[Candidate]) -> tuple[list[Reward], float]:
+    def wait(
+        self,
+        asked: Future[list[Reward]],
+        candidates: Sequence[Candidate],
+        heard: Callable[[], int] = lambda: 0,
+    ) -> tuple[list[Reward], float]:
         """Wait for a batch, and through an outage.
 
         Args:
             asked: what `ask` gave.
             candidates: the same responses.
+            heard: the number of a signal that asks for an end, which an outage must not hold up; 0 for none.
 
         Returns:
             Their rewards, and how many seconds an outage took.
 
         Raises:
+            KeyboardInterrupt: after Ctrl-C during an outage.
+            SystemExit: after SIGTERM, likewise.
             TrainingError: the labeler fails too often, and either did not recover or cannot.
         """
         rewards, before = asked.result(), self._before
@@ -168,6 +177,8 @@ class Judge:
             waited = time.monotonic() - began
             if not again or waited > self._settings.outage_patience_s:
                 raise TrainingError(self._complaint(rewards, share, waited if again else None))
+            if number := heard():
+                raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
             self._say(f"{share:.0%} of the judgements failed; waiting for {waited:.0f} s")
             time.sleep(min(pause, max(0.0, self._settings.outage_patience_s - waited) + 0.01))
             pause = min(2 * pause, _LONGEST_WAIT_S)

@@ -155,7 +155,7 @@ class Online:
             waited = 0.0
             if future is not None:
                 with self.timing("judge"):
-                    known, waited = self.judge.wait(future, candidates)
+                    known, waited = self.judge.wait(future, candidates, lambda: int(self.keeper.signal or 0))
             assert known is not None
             scores, counts = resolve(known, self.failures)
         if future is not None:

@@ -1,6 +1,7 @@
 """Rewards while training: what a failure means, how an outage is waited for, and what is not waited for."""
 
 import asyncio
+import signal
 import threading
 import traceback
 from collections import Counter
@@ -215,3 +216,9 @@ def test_a_reward_is_opened_asked_and_closed_in_one_loop_and_closed_after_an_err
     assert len({loop for _, loop, _ in reward.loops}) == 1
     assert {thread for _, _, thread in reward.loops} == {"judge"}
     assert reward.loops[0][1].is_closed()
+
+
+def test_an_outage_does_not_hold_up_whoever_asks_for_an_end() -> None:
+    for number, ended in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)):
+        with Judge(Scripted(lambda *_: failure("unavailable")), Failures()) as judge, pytest.raises(ended):
+            judge.wait(judge.ask(candidates(2)), candidates(2), lambda number=number: int(number))
