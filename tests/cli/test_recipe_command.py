@@ -34,9 +34,9 @@ def test_stages_are_named_as_they_begin_and_listed_at_the_end(
     assert run(tmp_path, [DATA, "models"], "n=3") == 0
     out, err = capfd.readouterr()
     headings = [line for line in err.splitlines() if line.startswith("[")]
-    typed = f"rlaif pocket data --task helpfulness --n 3 --out {tmp_path}/work/data"
+    typed = f"rlaif pocket data --task helpfulness --n 3 --out {tmp_path / 'work' / 'data'}"
     assert headings == [f"[1/2] stage-1: {typed}", "[2/2] stage-2: rlaif models"]
-    assert f"{tmp_path}/work/data/comparisons.jsonl: 3 rows" in out
+    assert f"{tmp_path / 'work' / 'data' / 'comparisons.jsonl'}: 3 rows" in out
     ends = [line.split() for line in out.splitlines() if line.strip().startswith("stage-")]
     assert [line[:2] for line in ends] == [["stage-1", "done"], ["stage-2", "done"]]
     assert all(float(line[2]) > 0 for line in ends)
