@@ -304,7 +304,7 @@ class Online:
         if not torch.isfinite(norm):
             raise TrainingError(
                 f"step {self.step + 1}: the gradient is no number; the last checkpoint is kept: lower "
-                "stepping.learning_rate, or look at the rewards in judgements"
+                "optimisation.learning_rate, or look at the rewards in judgements-*.jsonl"
             )
         self._updates += 1
         group = self.optimizer.param_groups[0]

@@ -77,7 +77,8 @@ def train_ppo(run: Online, clipping: Clipping, kl: KL) -> None:
         far = run.kl_metrics(drawn)
         metrics |= far | {"kl_coef": controller.kl_coef}
         metrics["explained_variance"] = explained_variance(drawn.values, returns, drawn.mask)
-        controller.update(far["kl_per_sequence"], run.drawing.batch)
+        if run.reduce(drawn.mask.any().long()):  # of a step that is masked as a whole no KL is known
+            controller.update(far["kl_per_sequence"], run.drawing.batch)
         run.facts["kl_coef"] = controller.kl_coef
         run.end_step(metrics)
 

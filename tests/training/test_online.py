@@ -327,6 +327,8 @@ def test_where_everything_is_masked_nothing_moves(folder: Path, tmp_path: Path) 
     found = rows(tmp_path / "metrics.jsonl")
     assert [row["masked_share"] for row in found] == [1.0] * STEPS
     assert [row["score"] for row in found] == [None] * STEPS
+    # Nor does β, of whose KL nothing is known.
+    assert [row["kl_coef"] for row in found] == [ADAPTIVE.kl_coef] * STEPS
 
 
 def test_an_empty_response_is_a_lone_end_token_with_the_score_of_its_failure(folder: Path, tmp_path: Path) -> None:
