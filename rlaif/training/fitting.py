@@ -1,11 +1,13 @@
 """What all trainers do alike: take tokens as they are, in a seeded order; go on from a checkpoint; end with one."""
 
+import atexit
 import json
 import shutil
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +123,16 @@ class Prepared:
 
 def processes() -> PartialState:
     """The processes that train together (torchrun), and the device of this one; without an accelerator on the CPU."""
-    return PartialState(cpu=not torch.cuda.is_available())
+    state = PartialState(cpu=not torch.cuda.is_available())
+    if state.num_processes > 1:
+        _part_at_the_end()
+    return state
+
+
+@cache
+def _part_at_the_end() -> None:
+    """Have the process leave the others before the interpreter goes: threads that still listen then would abort it."""
+    atexit.register(PartialState().destroy_process_group)
 
 
 def last_checkpoint(out: Path) -> Path | None:

@@ -17,6 +17,7 @@ from trl import RewardConfig as TRLRewardConfig
 
 from rlaif.training.batches import Collator
 from rlaif.training.dpo import DPOConfig, SoftDPOTrainer
+from rlaif.training.fitting import processes
 from rlaif.training.models import head_from_policy, load_policy
 from rlaif.training.reward_model import SoftRewardTrainer
 from rlaif.training.settings import Checkpoints, Optimisation, trainer_arguments
@@ -113,7 +114,7 @@ def one_step(
 
 if __name__ == "__main__":
     kind, policy, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    trainer, gradient = one_step(kind, policy, out, micro_batch=2, processes=2)
+    trainer, gradient = one_step(kind, policy, out, micro_batch=2, processes=processes().num_processes)
     trainer.train()
     if trainer.is_world_process_zero():
         torch.save(gradient.found, out / "gradient.pt")
