@@ -8,7 +8,7 @@ through the model once, and its keys and values serve every batch after it.
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ from transformers import (
     LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
 )
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging
@@ -345,6 +347,7 @@ def generate(
     seeds: Sequence[int | None],
     stop: Sequence[str] = (),
     top_ps: Sequence[float] | None = None,
+    finished: Callable[[int, Continuation], None] | None = None,
 ) -> list[Continuation]:
     """Let the model go on from each row.
 
@@ -357,6 +360,7 @@ def generate(
         seeds: (B,) each row's own; used where the temperature is not 0.
         stop: texts after which a row is at its end.
         top_ps: (B,) in (0, 1]: from how much of the mass tokens are drawn; all of it if None.
+        finished: told of a row by its number as soon as it has drawn its end token, while others go on.
 
     Returns:
         B continuations; a stop text is still in its tokens.
@@ -367,6 +371,13 @@ def generate(
     before = torch.tensor([list(prefix.tokens)] * len(rows), device=model.device, dtype=torch.long)
     ids = torch.cat([before, batch.ids], 1)
     drawing = _SeededSampling(seeds, temperatures, top_ps or [1.0] * len(rows), max_tokens, ids.shape[1])
+    ends = model.generation_config.eos_token_id
+    stops = set(ends if isinstance(ends, list) else [ends] if ends is not None else [])
+
+    def end(row: int, tokens: torch.Tensor) -> None:
+        assert finished is not None
+        finished(row, _until_end(tokens.tolist(), stops, None, max_tokens, drawing.logprobs[row].tolist()))
+
     options: dict[str, Any] = {"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}
     output = model.generate(
         ids,
@@ -381,16 +392,31 @@ def generate(
         repetition_penalty=1.0,
         logits_processor=LogitsProcessorList([drawing]),
         pad_token_id=pad,
+        stopping_criteria=StoppingCriteriaList([_Ended(stops, ids.shape[1], end)] if finished is not None else []),
         **options,
     )
-    ends = model.generation_config.eos_token_id
-    stops = set(ends if isinstance(ends, list) else [ends] if ends is not None else [])
     # A stop text leaves nothing but padding behind it; without one a padding token was drawn like any other.
     behind = pad if stop else None
     return [
         _until_end(row[ids.shape[1] :].tolist(), stops, behind, max_tokens, logprobs)
         for row, logprobs in zip(output, drawing.logprobs.tolist(), strict=True)
     ]
+
+
+class _Ended(StoppingCriteria):  # type: ignore[misc]  # transformers has no types
+    """Stops nothing; tells of each row, once, that it has drawn an end token."""
+
+    def __init__(self, ends: set[int], start: int, tell: Callable[[int, torch.Tensor], None]) -> None:
+        self._ends, self._start, self._tell = torch.tensor(sorted(ends)), start, tell
+        self._told: set[int] = set()
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        over = torch.isin(input_ids[:, -1], self._ends.to(input_ids.device))
+        for row in over.nonzero()[:, 0].tolist():
+            if row not in self._told:
+                self._told.add(row)
+                self._tell(row, input_ids[row, self._start :])
+        return torch.zeros_like(over)
 
 
 def _until_end(

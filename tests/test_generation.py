@@ -122,6 +122,29 @@ def test_a_sampled_row_depends_on_its_seed_and_not_on_its_batch(tiny_model: Path
     assert [one.tokens for one in other] != [one.tokens for one in together]
 
 
+def test_a_row_is_told_of_when_it_ends_and_others_go_on(tiny_model: Path) -> None:
+    local, encoder = open_local(tiny_model)
+    rows = [encoder.text("one")] * 12
+    told: list[tuple[int, generation.Continuation]] = []
+    written = generation.generate(
+        local,
+        generation.Prefix((), None),
+        rows,
+        40,
+        [1e6] * 12,
+        list(range(12)),
+        finished=lambda row, one: told.append((row, one)),
+    )
+    ended = [row for row, one in enumerate(written) if one.ended]
+    assert 0 < len(ended) < 12
+    assert sorted(row for row, _ in told) == ended
+    lengths = [len(one.tokens) for _, one in told]
+    assert lengths == sorted(lengths)
+    for row, one in told:
+        assert one[:3] == written[row][:3]
+        assert one.logprobs == written[row].logprobs
+
+
 def test_sampling_follows_the_tempered_probabilities(tiny_model: Path) -> None:
     local, encoder = open_local(tiny_model)
     row, n, temperature = encoder.text("a text"), 4000, 2.0

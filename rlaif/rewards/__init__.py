@@ -9,13 +9,14 @@ No part of it knows a model: a reward model comes in by `FromScores`, a labeler 
 """
 
 from rlaif.rewards.adapters import FromScores, FromTRL
-from rlaif.rewards.base import Candidate, Reward, RewardFn, in_order, rewards
+from rlaif.rewards.base import Candidate, Early, Reward, RewardFn, begin, in_order, rewards
 from rlaif.rewards.mixtures import Llama2Rule, Logits, WeightedSum, whiten
 from rlaif.rewards.shaping import Clipped, LengthPenalty, RunningNormalised, token_count
 
 __all__ = [
     "Candidate",
     "Clipped",
+    "Early",
     "FromScores",
     "FromTRL",
     "LengthPenalty",
@@ -25,6 +26,7 @@ __all__ = [
     "RewardFn",
     "RunningNormalised",
     "WeightedSum",
+    "begin",
     "in_order",
     "rewards",
     "token_count",

@@ -11,7 +11,7 @@ import inspect
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from rlaif.errors import RewardError
 from rlaif.records import Failure, Turn
@@ -69,6 +69,33 @@ class RewardFn(Protocol):
             state: what `state_dict` gave.
         """
         ...
+
+
+@runtime_checkable
+class Early(Protocol):
+    """A reward function that can begin with one candidate before the batch that will hold it is there.
+
+    What it gives for the batch is the same as without; its state does not change before.
+    """
+
+    def begin(self, candidate: Candidate) -> None:
+        """Begin to judge, in the running event loop.
+
+        Args:
+            candidate: of a batch that will come.
+        """
+        ...
+
+
+def begin(fn: RewardFn, candidate: Candidate) -> None:
+    """Let a reward function begin with one candidate, where it can.
+
+    Args:
+        fn: the reward function.
+        candidate: of a batch that will come.
+    """
+    if isinstance(fn, Early):
+        fn.begin(candidate)
 
 
 async def in_order(fn: RewardFn, batch: Sequence[Candidate]) -> list[Reward]:

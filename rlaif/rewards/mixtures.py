@@ -9,7 +9,7 @@ import numpy as np
 
 from rlaif.errors import ConfigError, RewardError
 from rlaif.records import Failure
-from rlaif.rewards.base import Candidate, Reward, RewardFn, added_usage, check_state, name_of, together
+from rlaif.rewards.base import Candidate, Reward, RewardFn, added_usage, begin, check_state, name_of, together
 from rlaif.rewards.shaping import PerItem, divisor
 
 
@@ -18,6 +18,15 @@ class _Several:
 
     def __init__(self, fns: Sequence[RewardFn]) -> None:
         self._fns = tuple(fns)
+
+    def begin(self, candidate: Candidate) -> None:
+        """Let each part begin, where it can.
+
+        Args:
+            candidate: of a batch that will come.
+        """
+        for fn in self._fns:
+            begin(fn, candidate)
 
     def usage(self) -> Mapping[str, float]:
         """What the parts took together; a part that is in several places counts once in each."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlaif.errors import ConfigError, RewardError
 from rlaif.records import Failure
-from rlaif.rewards.base import Candidate, Reward, RewardFn, check_state, checked, in_order
+from rlaif.rewards.base import Candidate, Reward, RewardFn, begin, check_state, checked, in_order
 
 _ROUNDING = 1e-12
 """A spread that is a smaller part of the mean is rounding of equal numbers, not spread."""
@@ -20,6 +20,14 @@ class _Around:
 
     def __init__(self, fn: RewardFn) -> None:
         self._fn = fn
+
+    def begin(self, candidate: Candidate) -> None:
+        """Let the inner reward begin, where it can.
+
+        Args:
+            candidate: of a batch that will come.
+        """
+        begin(self._fn, candidate)
 
     def usage(self) -> Mapping[str, float]:
         """What the inner reward took."""

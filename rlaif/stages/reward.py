@@ -42,6 +42,7 @@ class LabelerReward:
         self._scorer, self._ledger = scorer, ledger or scorer.ledger
         self._totals = Totals()
         self._judged: list[Score] = []
+        self._begun: dict[str, asyncio.Task[Score | Failure]] = {}
         self._open: tuple[Runner, asyncio.AbstractEventLoop] | None = None
         self._stack = AsyncExitStack()
         warn_of_foreign_prompts(scorer)
@@ -55,7 +56,21 @@ class LabelerReward:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open = None
+        for task in self._begun.values():
+            task.cancel()
+        await asyncio.gather(*self._begun.values(), return_exceptions=True)
+        self._begun.clear()
         await self._stack.aclose()
+
+    def begin(self, candidate: Candidate) -> None:
+        """Ask for a candidate's score now, if it is open; the batch that holds it waits for the same answer.
+
+        Args:
+            candidate: of a batch that will come.
+        """
+        if self._open is not None and (identifier := _content(candidate)) not in self._begun:
+            runner, _ = self._open
+            self._begun[identifier] = asyncio.create_task(self._judge(identifier, candidate, runner.ask))
 
     async def __call__(self, batch: Sequence[Candidate]) -> AsyncIterator[tuple[int, Reward]]:
         """Reward a batch, each candidate as soon as its score is there.
@@ -66,33 +81,29 @@ class LabelerReward:
         """
         places: dict[str, list[int]] = {}
         for index, candidate in enumerate(batch):
-            turns = [(turn.role, turn.content) for turn in candidate.query]
-            places.setdefault(content_id([turns, candidate.response]), []).append(index)
+            places.setdefault(_content(candidate), []).append(index)
         limit = max(1, self._scorer.llm.in_flight // self._scorer.config.answers)
         self._judged = []
         async with self._runner() as runner:
 
-            async def one(identifier: str) -> Reward:
-                candidate = batch[places[identifier][0]]
-                return await self._judge(
-                    Response(id=identifier, query=candidate.query, response=candidate.response), runner.ask
-                )
+            async def one(identifier: str) -> Score | Failure:
+                begun = self._begun.pop(identifier, None)
+                return await (begun or self._judge(identifier, batch[places[identifier][0]], runner.ask))
 
             async with aclosing(in_parallel(places, one, limit)) as stream:
-                async for identifier, reward in stream:
+                async for identifier, judged in stream:
+                    if isinstance(judged, Score):
+                        self._judged.append(judged)
                     for index in places[identifier]:
-                        yield index, _renamed(reward, batch[index].id)
+                        yield index, judged.scaled if isinstance(judged, Score) else _renamed(judged, batch[index].id)
 
-    async def _judge(self, item: Response, ask: Ask) -> Reward:
+    async def _judge(self, identifier: str, candidate: Candidate, ask: Ask) -> Score | Failure:
+        item = Response(id=identifier, query=candidate.query, response=candidate.response)
         try:
             self._scorer.check(item)
         except RowError as error:
             return Failure(id=item.id, failure="rejected", detail=str(error))
-        judged = await self._scorer.judge(item, ask)
-        if isinstance(judged, Failure):
-            return judged
-        self._judged.append(judged)
-        return judged.scaled
+        return await self._scorer.judge(item, ask)
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -155,8 +166,11 @@ class LabelerReward:
         check_state(self, state)
 
 
-def _renamed(reward: Reward, identifier: str) -> Reward:
+def _content(candidate: Candidate) -> str:
+    """Names query and response by what they say."""
+    return content_id([[(turn.role, turn.content) for turn in candidate.query], candidate.response])
+
+
+def _renamed(failed: Failure, identifier: str) -> Failure:
     """A failure under its candidate's id; the labeler knew only the content."""
-    if not isinstance(reward, Failure):
-        return reward
-    return reward.model_copy(update={"id": identifier, "response_index": None})
+    return failed.model_copy(update={"id": identifier, "response_index": None})

@@ -49,6 +49,14 @@ class JudgedSteps:
         self._replaying = False
         return None
 
+    def has(self, step: int) -> bool:
+        """Whether an earlier try came so far.
+
+        Args:
+            step: from 1.
+        """
+        return self._replaying and any(row["step"] == step for row in checkpoint.read(self._path))
+
     def keep(
         self,
         step: int,

@@ -19,7 +19,7 @@ from pydantic import Field
 from rlaif.config import Config
 from rlaif.errors import TrainingError
 from rlaif.records import Failure
-from rlaif.rewards import Candidate, Reward, RewardFn, in_order
+from rlaif.rewards import Candidate, Reward, RewardFn, begin, in_order
 
 OfTheText = Literal["mask", "lowest", "stop"]
 OfTheService = Literal["mask", "stop"]
@@ -137,6 +137,14 @@ class Judge:
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def begin(self, candidate: Candidate) -> None:
+        """Let the reward function begin with one candidate of a batch that is to be asked for, where it can.
+
+        Args:
+            candidate: the response.
+        """
+        self._loop.call_soon_threadsafe(begin, self.reward, candidate)
 
     def ask(self, candidates: Sequence[Candidate]) -> Future[list[Reward]]:
         """Begin to judge a batch.

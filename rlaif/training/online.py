@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -21,10 +21,11 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedTokenizerBase
 
 from rlaif.errors import TrainingError
-from rlaif.generation import by_length
-from rlaif.rewards import Candidate
+from rlaif.generation import Continuation
+from rlaif.rewards import Reward
 from rlaif.training import checkpoint
 from rlaif.training.advantages import kl_estimate, masked_mean
+from rlaif.training.drawing import Asked, Drawn, candidate, score
 from rlaif.training.fitting import processes
 from rlaif.training.judged_steps import JudgedSteps
 from rlaif.training.judging import Failures, Judge, resolve
@@ -33,34 +34,6 @@ from rlaif.training.policy_value import PolicyAndValue
 from rlaif.training.rollout import Query, Rollout, Rows, batch_places, pad_rows, response_seed
 from rlaif.training.step_metrics import labeler_metrics, response_metrics
 from rlaif.training.watching import SaveAtTheEnd
-
-
-class Drawn(NamedTuple):
-    """A step's responses in this process, with what was said of them.
-
-    Attributes:
-        places: (B) in the global batch.
-        queries: (B) ids.
-        responses: (B) ids, with the end token where there is one.
-        mask: (B, T) tokens that count; none of a response whose judgement is masked.
-        logprobs: (B, T) of the policy as it drew.
-        sampled_logprobs: (B, T) the same as the sampler had them.
-        ref_logprobs: (B, T) of the reference.
-        values: (B, T) V before each token.
-        entropies: (B, T).
-        scores: (B,) with the penalty of those that were cut; 0 where masked.
-    """
-
-    places: list[int]
-    queries: list[Sequence[int]]
-    responses: list[list[int]]
-    mask: torch.Tensor
-    logprobs: torch.Tensor
-    sampled_logprobs: torch.Tensor
-    ref_logprobs: torch.Tensor
-    values: torch.Tensor
-    entropies: torch.Tensor
-    scores: torch.Tensor
 
 
 @dataclass(slots=True)
@@ -109,10 +82,13 @@ class Online:
     facts: dict[str, float] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _updates: int = 0
+    _asked: dict[int, Asked] = field(default_factory=dict)
+    _reward_state: dict[str, Any] = field(default_factory=dict)
     _judged: JudgedSteps = field(init=False)
     _board: SummaryWriter | None = None
 
     def __post_init__(self) -> None:
+        self._reward_state = self.judge.reward.state_dict()
         self._judged = JudgedSteps(self.out, processes().process_index, self.saving.samples)
         trained = [one for one in self.model.parameters() if one.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -124,105 +100,107 @@ class Online:
     def draw(self) -> tuple[Drawn, dict[str, float | None]]:
         """Draw a step's responses, have them judged, and let the models say what they think of them.
 
+        With `one_step_off` the next step's responses are drawn while this step's are judged.
+
         Returns:
             The responses, and metrics of them.
 
         Raises:
             TrainingError: the labeler fails too often, or in a way that is to stop the training.
         """
-        state = processes()
-        every = batch_places(len(self.queries), self.drawing.batch, self.step, self.stepping.seed)
-        places = list(range(self.drawing.batch))[state.process_index :: state.num_processes]
-        asked = [self.queries[every[place]] for place in places]
-        with self.timing("generate"):
-            seeds = [response_seed(self.stepping.seed, self.step, place) for place in places]
-            written = self.rollout.generate([one.tokens for one in asked], seeds)
-        responses = [one.tokens + ([one.end] if one.end is not None else []) for one in written]
-        texts = [self.tokenizer.decode(one.tokens, skip_special_tokens=True) for one in written]
-        candidates = [
-            Candidate(f"step-{self.step + 1}-{place}", query.turns, text, tuple(response), query.columns)
-            for place, query, text, response in zip(places, asked, texts, responses, strict=True)
-        ]
-        lists = [list(one.tokens) for one in asked]
         with self._saved_at_an_end():
-            known = self._judged.known(self.step + 1, places, self.judge.reward)
-            future = self.judge.ask(candidates) if known is None else None
-            if future is not None and not self.overlap:
-                with self.timing("judge"):
-                    future.exception()
-            with self.timing("score"):
-                found = self._score(lists, responses)
-            waited = 0.0
-            if future is not None:
-                with self.timing("judge"):
-                    known, waited = self.judge.wait(future, candidates, lambda: int(self.keeper.signal or 0))
-            assert known is not None
+            asked, ahead = self._written(self.step), None
+            self._ask(asked)
+            self._score(asked)
+            if self.drawing.one_step_off and self.step + 1 < self.steps:
+                ahead = self._written(self.step + 1)
+                self._score(ahead)
+            known, waited = self._judgements(asked)
             scores, counts = resolve(known, self.failures)
-        if future is not None:
-            self._judged.keep(self.step + 1, places, candidates, known, self.judge.reward)
         is_time = self.step == 0 or (self.step + 1) % self.saving.samples_every_steps == 0
-        if state.is_main_process and is_time:
-            self._judged.keep_samples(self.step + 1, candidates, known)
-        ended = [one.ended for one in written]
-        metrics = response_metrics(texts, [len(one) for one in responses], ended, scores, counts)
+        if processes().is_main_process and is_time:
+            self._judged.keep_samples(self.step + 1, asked.candidates, known)
+        metrics = response_metrics(
+            [one.response for one in asked.candidates],
+            [len(one) for one in asked.responses],
+            [one.ended for one in asked.written],
+            scores,
+            counts,
+        )
         metrics |= labeler_metrics(self.judge.reward) | {"waited_s": waited}
-        return self._drawn(places, lists, responses, scores, ended, found, written), metrics
+        if ahead is not None:
+            # Not before: a reward function that has a state sees one batch after the other.
+            self._ask(ahead)
+        return asked.drawn(scores, self.drawing.missing_eos_penalty), metrics
+
+    def _written(self, step: int) -> Asked:
+        """A step's responses. A labeler that runs elsewhere begins with each as soon as it is written."""
+        if (before := self._asked.get(step)) is not None:
+            return before
+        places, queries = self._queries_of(step)
+
+        def begin(row: int, one: Continuation) -> None:
+            self.judge.begin(candidate(step, places[row], queries[row], one, self.tokenizer))
+
+        early = self.overlap and not self._judged.has(step + 1)
+        with self.timing("generate"):
+            seeds = [response_seed(self.stepping.seed, step, place) for place in places]
+            written = self.rollout.generate([one.tokens for one in queries], seeds, begin if early else None)
+        return self._keep_asked(step, written)
+
+    def _queries_of(self, step: int) -> tuple[list[int], list[Query]]:
+        """Places of this process in a step's global batch, and what stands there."""
+        state = processes()
+        every = batch_places(len(self.queries), self.drawing.batch, step, self.stepping.seed)
+        places = list(range(self.drawing.batch))[state.process_index :: state.num_processes]
+        return places, [self.queries[every[place]] for place in places]
+
+    def _keep_asked(
+        self, step: int, written: list[Continuation], found: dict[str, torch.Tensor] | None = None
+    ) -> Asked:
+        places, queries = self._queries_of(step)
+        candidates = [candidate(step, *one, self.tokenizer) for one in zip(places, queries, written, strict=True)]
+        self._asked[step] = Asked(step, places, queries, written, candidates, found)
+        return self._asked[step]
+
+    def _ask(self, asked: Asked) -> None:
+        """Begin to judge, unless that was done; a labeler on the same cores is waited for."""
+        if asked.known is not None or asked.future is not None:
+            return
+        asked.known = self._judged.known(asked.step + 1, asked.places, self.judge.reward)
+        if asked.known is None:
+            asked.future = self.judge.ask(asked.candidates)
+            if not self.overlap:
+                with self.timing("judge"):
+                    asked.future.exception()
+
+    def _score(self, asked: Asked) -> None:
+        if asked.found is None:
+            with self.timing("score"):
+                one = self.drawing.temperature, self.stepping.micro_batch
+                asked.found = score(self.model, asked.tokens, asked.responses, self.pad, *one)
+
+    def _judgements(self, asked: Asked) -> tuple[list[Reward], float]:
+        """A step's judgements, in the folder before they count; and how long an outage was waited for."""
+        known, waited = asked.known, 0.0
+        if known is None:
+            assert asked.future is not None
+            with self.timing("judge"):
+                known, waited = self.judge.wait(asked.future, asked.candidates, lambda: int(self.keeper.signal or 0))
+            self._judged.keep(asked.step + 1, asked.places, asked.candidates, known, self.judge.reward)
+        self._reward_state = self.judge.reward.state_dict()
+        return known, waited
 
     @contextmanager
     def _saved_at_an_end(self) -> Iterator[None]:
         """Where judging ends the training, by whatever is raised, write a checkpoint of the steps before."""
-        before = self.judge.reward.state_dict()
         try:
             yield
         except BaseException:
-            self.judge.reward.load_state_dict(before)
-            self.save()
+            # Of several processes none knows whether the others end here too.
+            if processes().num_processes == 1:
+                self.save()
             raise
-
-    @torch.no_grad()
-    def _score(self, queries: list[list[int]], responses: list[list[int]]) -> dict[str, torch.Tensor]:
-        """(B, T) log-probabilities, entropies and values of the policy, and log-probabilities of the reference."""
-        longest = max(1, *map(len, responses))
-        names = ("logprobs", "entropies", "values", "ref_logprobs")
-        device = self.model.value_head.weight.device
-        found = {name: torch.zeros(len(responses), longest, device=device) for name in names}
-        lengths = [len(query) + len(response) for query, response in zip(queries, responses, strict=True)]
-        for indices in by_length(lengths, 0, self.stepping.micro_batch * max(lengths)):
-            rows = self._rows([queries[i] for i in indices], [responses[i] for i in indices])
-            scored = self.model(rows, self.drawing.temperature, entropy=True)
-            reference = self.model.reference_logprobs(rows, self.drawing.temperature)
-            width = rows.response_mask.shape[1]
-            for name, value in zip(names, (*scored, reference), strict=True):
-                found[name] = found[name].to(value.dtype)
-                found[name][indices, :width] = value
-        return {name: found[name] for name in names}
-
-    def _rows(self, queries: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Rows:
-        return pad_rows(queries, responses, self.pad, self.model.value_head.weight.device)
-
-    def _drawn(
-        self,
-        places: list[int],
-        queries: list[list[int]],
-        responses: list[list[int]],
-        scores: Sequence[float | None],
-        ended: Sequence[bool],
-        found: Mapping[str, torch.Tensor],
-        written: Sequence[Any],
-    ) -> Drawn:
-        longest = found["logprobs"].shape[1]
-        device = found["logprobs"].device
-        kept = [len(one) if score is not None else 0 for one, score in zip(responses, scores, strict=True)]
-        mask = torch.arange(longest, device=device) < torch.tensor(kept, device=device)[:, None]
-        sampled = torch.zeros_like(found["logprobs"])
-        for row, one in enumerate(written):
-            sampled[row, : len(one.logprobs)] = torch.tensor(one.logprobs, dtype=sampled.dtype)
-        penalised = [
-            0.0 if score is None else score - (0.0 if end else self.drawing.missing_eos_penalty)
-            for score, end in zip(scores, ended, strict=True)
-        ]
-        numbers = torch.tensor(penalised, dtype=found["logprobs"].dtype, device=device)
-        return Drawn(places, [*queries], responses, mask, sampled_logprobs=sampled, scores=numbers, **found)
 
     def kl_metrics(self, drawn: Drawn) -> dict[str, float]:
         """How far the policy is from the reference, how sure it is, and how far the sampler is from the policy.
@@ -274,7 +252,8 @@ class Online:
         order = [rows[place] for place in sorted(range(len(rows)), key=lambda place: -lengths[place])]
         for start in range(0, len(order), self.stepping.micro_batch):
             some = order[start : start + self.stepping.micro_batch]
-            yield some, self._rows([drawn.queries[row] for row in some], [drawn.responses[row] for row in some])
+            queries, responses = ([of[row] for row in some] for of in (drawn.queries, drawn.responses))
+            yield some, pad_rows(queries, responses, self.pad, self.model.value_head.weight.device)
 
     def reduce(self, sums: torch.Tensor) -> torch.Tensor:
         """Add up over all processes.
@@ -351,6 +330,11 @@ class Online:
             checkpoint.load_weights(self.model, state["trained"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.judge.reward.load_state_dict(state["reward"])
+            if (ahead := state["ahead"][processes().process_index]) is not None:
+                device = self.model.value_head.weight.device
+                found = {name: one.to(device) for name, one in ahead["found"].items()}
+                self._keep_asked(self.step, [Continuation(*one) for one in ahead["written"]], found)
+        self._reward_state = self.judge.reward.state_dict()
         self.rollout.load_weights(self.model.policy)
         if processes().is_main_process:
             for name in ("metrics", "samples", "watch", "watched"):
@@ -359,13 +343,16 @@ class Online:
 
     def save(self) -> None:
         """Write a checkpoint: every number that a resumed training could not make again."""
+        # Drawn from the policy of a step before, which nobody has any more.
+        ahead = self._asked[self.step].state() if self.drawing.one_step_off and self.step in self._asked else None
         state = {
             "step": self.step,
             "updates": self._updates,
             "facts": self.facts,
             "trained": checkpoint.trained_weights(self.model),
             "optimizer": self.optimizer.state_dict(),
-            "reward": self.judge.reward.state_dict(),
+            "reward": self._reward_state,
+            "ahead": gather_object([ahead]),
         }
         if processes().is_main_process:
             checkpoint.save(self.out, self.step, state, self.saving.keep)
@@ -380,6 +367,7 @@ class Online:
             KeyboardInterrupt: after Ctrl-C, when a checkpoint is written.
             SystemExit: after SIGTERM (143), likewise.
         """
+        del self._asked[self.step]
         self.step += 1
         shared = _mean_over(gather_object([dict(metrics)]))
         if processes().is_main_process:

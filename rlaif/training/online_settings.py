@@ -16,6 +16,9 @@ class Drawing(Config):
         temperature: of the draws.
         missing_eos_penalty: taken from the score of a response that was cut.
         query_tokens: of a query; a longer one loses tokens from its left.
+        one_step_off: draw the next step's responses while this step's are judged, for a slow labeler. They come from
+            the policy before this step's update; the ratio to it corrects for that. One that rewards on this machine's
+            own cores gains nothing.
     """
 
     batch: int = Field(default=64, ge=1)
@@ -23,6 +26,7 @@ class Drawing(Config):
     temperature: float = Field(default=0.9, gt=0)
     missing_eos_penalty: float = Field(default=1.0, ge=0)
     query_tokens: int = Field(default=384, ge=1)
+    one_step_off: bool = False
 
 
 class Stepping(Config):

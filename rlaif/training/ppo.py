@@ -19,9 +19,10 @@ from pydantic import Field
 
 from rlaif.config import Config
 from rlaif.training.advantages import explained_variance, gae, kl_estimate, token_rewards, whiten
+from rlaif.training.drawing import Drawn
 from rlaif.training.kl_control import KL, KLController
 from rlaif.training.losses import clipped_policy_loss, clipped_value_loss
-from rlaif.training.online import Drawn, Online
+from rlaif.training.online import Online
 
 
 class Clipping(Config):

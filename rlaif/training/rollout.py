@@ -6,8 +6,9 @@ first token; positions count real tokens. Who draws is behind `Rollout`: transfo
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -34,15 +35,22 @@ class Query:
     columns: Mapping[str, Any]
 
 
+Finished = Callable[[int, Continuation], None]
+"""Is told of a response, by its place, that is written while others are not."""
+
+
 class Rollout(Protocol):
     """Draws responses."""
 
-    def generate(self, queries: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Continuation]:
+    def generate(
+        self, queries: Sequence[Sequence[int]], seeds: Sequence[int], finished: Finished | None = None
+    ) -> list[Continuation]:
         """Draw one response to each query.
 
         Args:
             queries: B lists of token ids.
             seeds: (B,) of each response's own draws; nothing else decides on them.
+            finished: told of each response once at most, as soon as it is written, so that judging can begin.
 
         Returns:
             B continuations with the log-probabilities of their tokens, the end token included.
@@ -84,14 +92,23 @@ class TransformersRollout:
         """
         self._local = self._local._replace(model=policy)
 
-    def generate(self, queries: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Continuation]:
+    def generate(
+        self, queries: Sequence[Sequence[int]], seeds: Sequence[int], finished: Finished | None = None
+    ) -> list[Continuation]:
         """Draw one response to each query.
 
         Args:
             queries: B lists of token ids.
             seeds: (B,) of each response's own draws.
+            finished: told of each response that draws its end token, and of those that are cut with their batch.
         """
         found: dict[int, Continuation] = {}
+
+        def tell(indices: list[int], row: int, one: Continuation) -> None:
+            if finished is not None and indices[row] not in found:
+                finished(indices[row], one)
+            found[indices[row]] = one
+
         training = self._local.model.training
         self._local.model.eval()
         for indices in by_length([len(one) for one in queries], self._max_tokens, self._batch_tokens):
@@ -102,8 +119,10 @@ class TransformersRollout:
                 self._max_tokens,
                 [self._temperature] * len(indices),
                 [seeds[index] for index in indices],
+                finished=None if finished is None else partial(tell, indices),
             )
-            found |= dict(zip(indices, drawn, strict=True))
+            for row, one in enumerate(drawn):
+                tell(indices, row, one)
         self._local.model.train(training)
         return [found[index] for index in range(len(queries))]
 

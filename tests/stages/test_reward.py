@@ -12,7 +12,7 @@ from rlaif.labeling.score import Scorer
 from rlaif.llm.base import Choose, NoAnswer, Request
 from rlaif.llm.scripted import ScriptedLLM, hashed
 from rlaif.records import Failure, Turn
-from rlaif.rewards import Candidate, RewardFn, WeightedSum, in_order, rewards
+from rlaif.rewards import Candidate, Clipped, RewardFn, WeightedSum, begin, in_order, rewards
 from rlaif.stages.reward import LabelerReward
 
 
@@ -70,6 +70,57 @@ def test_a_second_run_costs_nothing_and_says_the_same(tmp_path: Path) -> None:
     assert again.usage() == {
         "asked": 0, "from_ledger": 3, "input_tokens": 0, "cached_tokens": 0, "output_tokens": 0, "possibly_billed": 0
     }  # fmt: skip
+
+
+def test_what_was_begun_is_asked_once_and_is_what_the_batch_gets() -> None:
+    asked: list[str] = []
+
+    def script(request: Request) -> Any:
+        asked.append(request.messages[-1].content)
+        return refuse(request) if "a bad egg" in asked[-1] else hashed(request)
+
+    async def train(early: bool) -> tuple[list[Any], list[str], float]:
+        asked.clear()
+        async with LabelerReward(scorer(script)) as fn:
+            for one in batch("an egg", "a bad egg", "an egg", "") if early else []:
+                fn.begin(one)
+            await asyncio.sleep(0.05)
+            before = list(asked)
+            found = await in_order(fn, batch("another egg", "an egg", "a bad egg", "an egg"))
+            return found, before, fn.metrics["score_1_to_10"]
+
+    plain, before, mean = asyncio.run(train(False))
+    assert before == []
+    early, before, same = asyncio.run(train(True))
+    assert len(before) == 2
+    assert len(asked) == 3
+    assert early == plain
+    assert isinstance(plain[2], Failure)
+    assert plain[2].id == "c2"
+    assert same == mean
+
+
+def test_what_was_begun_in_vain_is_stopped_at_the_end_and_unopened_nothing_begins() -> None:
+    async def train() -> None:
+        fn = LabelerReward(scorer())
+        fn.begin(batch("an egg")[0])
+        assert fn.usage()["asked"] == 0
+        async with fn:
+            fn.begin(batch("an egg")[0])
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(train())
+
+
+def test_a_mixture_lets_its_parts_begin() -> None:
+    async def train() -> float:
+        inner = LabelerReward(scorer())
+        async with inner:
+            begin(Clipped(WeightedSum([(inner, 0.5)]), -1.0, 1.0), batch("an egg")[0])
+            await asyncio.sleep(0.05)
+            return inner.usage()["asked"]
+
+    assert asyncio.run(train()) == 1
 
 
 def test_the_scorer_s_own_ledger_is_used(tmp_path: Path) -> None:

@@ -45,7 +45,9 @@ class Recorded:
         """Different numbers of both signs."""
         return (place * 5 % 8 - 3) / 2
 
-    def generate(self, queries: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Continuation]:
+    def generate(
+        self, queries: Sequence[Sequence[int]], seeds: Sequence[int], finished: Any = None
+    ) -> list[Continuation]:
         found = [self.RESPONSES[self.QUERIES.index(tuple(query))] for query in queries]
         return [Continuation(one[:-1], True, 1, [-1.0] * len(one)) for one in found]
 

@@ -1,8 +1,10 @@
 """Online training through outages, failures, signals and kills: what is stated, and the same weights bit for bit."""
 
+import asyncio
 import json
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +23,7 @@ from rlaif.training.kl_control import KL
 from rlaif.training.models import load_policy
 from rlaif.training.ppo import Clipping, train_ppo
 from rlaif.training.reinforce import train_reinforce
-from rlaif.training.rollout import Query
+from rlaif.training.rollout import Query, TransformersRollout
 
 STEPS = 6
 ADAPTIVE = KL(kl_coef=0.1, control="adaptive", target=0.05, horizon=100)
@@ -212,6 +214,141 @@ def test_what_was_seen_before_a_first_step_that_was_not_saved_is_seen_once(folde
             with pytest.raises(BrokenOffError):
                 train_ppo(run, CLIPPING, ADAPTIVE)
     assert rows(tmp_path / "watch.jsonl") == [{"step": 0}]
+
+
+# Judging beside other work
+
+
+class Early(OfTokens):
+    """A reward that says which candidates it began with before their batch came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[str] = []
+        self.heard = threading.Event()
+
+    def begin(self, one: Candidate) -> None:
+        self.begun.append(one.id)
+        self.heard.set()
+
+
+def test_judging_begins_while_other_responses_are_still_written(folder: Path, tmp_path: Path) -> None:
+    reward = Early()
+
+    class Waiting(TransformersRollout):
+        """Writes on only when the first response has come to the labeler."""
+
+        def generate(self, queries: Any, seeds: Any, finished: Any = None) -> Any:
+            def told(place: int, one: Any) -> None:
+                finished(place, one)
+                assert reward.heard.wait(10)
+
+            found = super().generate(queries, seeds, told)
+            reward.heard.clear()
+            return found
+
+    with training(folder, tmp_path, reward, overlap=True) as run:
+        run.rollout = Waiting(run.model.policy, run.tokenizer, 6, 1.0)
+        train_ppo(run, CLIPPING, ADAPTIVE)
+    assert sorted(reward.begun) == sorted(reward.asked)
+
+
+def test_nothing_begins_early_on_the_labelers_own_cores_or_with_what_was_judged_before(
+    folder: Path, tmp_path: Path
+) -> None:
+    local = Early()
+    trained(folder, tmp_path / "local", local)
+    assert local.begun == []
+    first, second = Early(), Early()
+    with pytest.raises(BrokenOffError):
+        trained(folder, tmp_path / "out", first, overlap=True, watch=break_at(4))
+    trained(folder, tmp_path / "out", second, overlap=True)
+    assert {step for one in second.begun if (step := one.split("-")[1])} == {"5", "6"}
+
+
+OFF = {"drawing": {"one_step_off": True}}
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_one_step_off_a_step_is_drawn_from_the_policy_before_the_last_update(
+    folder: Path, tmp_path: Path, overlap: bool
+) -> None:
+    with training(folder, tmp_path, OfTokens(), overlap=overlap, **OFF) as run:
+        weights, drawn_with = run.model.policy.get_output_embeddings().weight, []
+        generate = run.rollout.generate
+
+        def watched(*given: Any) -> Any:
+            drawn_with.append(weights.detach().clone())
+            return generate(*given)
+
+        run.rollout.generate = watched
+        before = [weights.detach().clone()]
+        run.watch = lambda *_: before.append(weights.detach().clone())
+        train_ppo(run, CLIPPING, ADAPTIVE)
+    # The first two steps come from the start, step n from the policy after n − 2 updates.
+    wanted = [before[0], *before[: STEPS - 1]]
+    assert len(drawn_with) == STEPS
+    assert all(torch.equal(one, other) for one, other in zip(drawn_with, wanted, strict=True))
+    found = rows(tmp_path / "metrics.jsonl")
+    assert found[0]["first_ratio_error"] < 1e-4
+    assert all(row["first_ratio_error"] > 1e-3 for row in found[1:])
+
+
+def test_one_step_off_the_next_step_is_drawn_while_this_one_is_judged(folder: Path, tmp_path: Path) -> None:
+    drawn = [threading.Event() for _ in range(STEPS + 1)]
+
+    class Slow(OfTokens):
+        async def __call__(self, batch: Sequence[Candidate]) -> Any:
+            step = step_of(batch[0])
+            assert await asyncio.to_thread(drawn[min(step, STEPS - 1)].wait, 10)
+            async for one in super().__call__(batch):
+                yield one
+
+    with training(folder, tmp_path, Slow(), overlap=True, **OFF) as run:
+        generate = run.rollout.generate
+
+        def watched(*given: Any) -> Any:
+            found = generate(*given)
+            next(one for one in drawn if not one.is_set()).set()
+            return found
+
+        run.rollout.generate = watched
+        train_ppo(run, CLIPPING, ADAPTIVE)
+    assert len(rows(tmp_path / "metrics.jsonl")) == STEPS
+
+
+@pytest.mark.parametrize(("every", "at"), [(1, 1), (2, 3), (2, 4), (100, 2), (1, 5)])
+@pytest.mark.parametrize("method", ["ppo", "reinforce"])
+def test_one_step_off_a_run_that_broke_off_goes_on_to_the_same_weights(
+    folder: Path, tmp_path: Path, method: str, every: int, at: int
+) -> None:
+    def run(name: str, reward: Any, **changes: Any) -> dict[str, torch.Tensor]:
+        reward = RunningNormalised(reward)
+        with training(folder, tmp_path / name, reward, every=every, overlap=True, **OFF, **changes) as run:
+            if method == "ppo":
+                train_ppo(run, CLIPPING, ADAPTIVE)
+            else:
+                train_reinforce(run, KL(kl_coef=0.1))
+            return {name: one.detach().clone() for name, one in run.model.named_parameters()}
+
+    whole = run("whole", OfTokens())
+    with pytest.raises(BrokenOffError):
+        run("broken", OfTokens(), watch=break_at(at))
+    again = OfTokens()
+    assert same(run("broken", again), whole)
+    assert {step_of(Candidate(one, (), "")) for one in again.asked} == set(range(at + 1, STEPS + 1))
+
+
+def test_one_step_off_an_outage_that_lasts_saves_what_was_drawn_before(folder: Path, tmp_path: Path) -> None:
+    def fails(one: Candidate, _: int) -> FailureKind | None:
+        return "unavailable" if step_of(one) == 4 else None
+
+    whole = trained(folder, tmp_path / "whole", RunningNormalised(OfTokens()), overlap=True, **OFF)
+    failures = {"outage_patience_s": 0.1}
+    with pytest.raises(TrainingError, match="A checkpoint is kept"):
+        trained(folder, tmp_path / "out", RunningNormalised(OfTokens(fails)), failures=failures, overlap=True, **OFF)
+    assert [path.name for path in (tmp_path / "out").glob("checkpoint-*")] == ["checkpoint-3"]
+    assert same(trained(folder, tmp_path / "out", RunningNormalised(OfTokens()), overlap=True, **OFF), whole)
 
 
 # Outages and failures

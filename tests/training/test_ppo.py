@@ -57,9 +57,10 @@ def metrics_of(out: Path) -> list[dict[str, Any]]:
 # Closed forms
 
 
-@pytest.mark.parametrize("beta", [0.5, 1.0])
-def test_ppo_reaches_the_optimum(folder: Path, start: Any, tmp_path: Path, beta: float) -> None:
-    with online(start, folder, tmp_path, steps=40, drawing=BATCH, stepping=FAST) as run:
+@pytest.mark.parametrize(("beta", "off"), [(0.5, False), (1.0, False), (0.5, True)])
+def test_ppo_reaches_the_optimum(folder: Path, start: Any, tmp_path: Path, beta: float, off: bool) -> None:
+    drawing = BATCH | {"one_step_off": off}
+    with online(start, folder, tmp_path, steps=40, drawing=drawing, stepping=FAST) as run:
         train_ppo(run, PLAIN, KL(kl_coef=beta))
     assert distance(start, OPTIMUM[beta]) < 2e-2
 

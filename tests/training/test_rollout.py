@@ -100,6 +100,21 @@ def test_a_response_depends_on_its_query_and_seed_alone(policy: Path) -> None:
     assert rollout.generate(QUERIES, [15, 16, 17, 18]) != together
 
 
+def test_each_response_is_told_of_once_with_the_place_of_its_query(policy: Path) -> None:
+    model, tokenizer = load_policy(policy, torch.float32), AutoTokenizer.from_pretrained(policy)
+    model.generation_config.eos_token_id = list(range(1, 300))
+    rollout = TransformersRollout(model, tokenizer, 8, 1e6)
+    rollout._batch_tokens = 24
+    queries, seeds = QUERIES * 4, list(range(16))
+    told: list[tuple[int, Any]] = []
+    written = rollout.generate(queries, seeds, lambda place, one: told.append((place, one)))
+    assert any(one.ended for one in written)
+    assert not all(one.ended for one in written)
+    assert sorted(place for place, _ in told) == list(range(16))
+    assert all(one == written[place] for place, one in told)
+    assert rollout.generate(queries, seeds) == written
+
+
 def test_weights_that_are_loaded_are_drawn_from(policy: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(policy)
     one, other = load_policy(policy, torch.float32), load_policy(policy, torch.float32)
