@@ -187,11 +187,20 @@ def _training(
     progress: bool,
 ) -> Iterator[Online]:
     """Models, judge and watchers, ready to train; signals are heard for as long."""
-    separate = config.optimisation.value_trunk == "separate"
-    model = load_with_value(find_folder(config.model), config.lora, separate, config.optimisation.seed)
-    model.move_to(processes().device)
-    drawing = config.rollout
-    rollout = TransformersRollout(model.policy, tokenizer.tokenizer, drawing.max_tokens, drawing.temperature)
+    drawing, stepping, device = config.rollout, config.optimisation, processes().device
+    autocast = device.type != "cpu" if stepping.autocast is None else stepping.autocast
+    model = load_with_value(
+        find_folder(config.model),
+        config.lora,
+        stepping.value_trunk == "separate",
+        stepping.seed,
+        autocast=autocast,
+        gradient_checkpointing=stepping.gradient_checkpointing,
+    )
+    model.move_to(device)
+    rollout = TransformersRollout(
+        model.policy, tokenizer.tokenizer, drawing.max_tokens, drawing.temperature, autocast=autocast
+    )
     say = _Say(config.steps, progress and processes().is_main_process)
     with Judge(reward, config.failures, say.trouble) as judge:
         run = Online(
@@ -274,7 +283,8 @@ def _identity(method: str, config: OnlineConfig, reward: RewardFn | None) -> dic
         settings["labeler"].pop(name)
     for name in ("max_failed_share", "outage_patience_s"):
         settings["failures"].pop(name)
-    settings["optimisation"].pop("micro_batch")
+    for name in ("micro_batch", "gradient_checkpointing"):
+        settings["optimisation"].pop(name)
     if reward is not None:
         settings["labeler"] = getattr(reward, "name", type(reward).__name__)
     elif config.labeler.reward_model is not None:

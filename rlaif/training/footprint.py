@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from rlaif.errors import ModelError
-from rlaif.training.models import freeze_lower_layers
+from rlaif.training.models import checkpoint_activations, freeze_lower_layers
 from rlaif.training.settings import Lora
 from rlaif.training.tally import BIG_BYTES, Tally
 
@@ -144,9 +144,7 @@ def _empty_model(work: Workload) -> tuple[PreTrainedModel, list[int]]:
         with torch.device("meta"):
             get_peft_model(model, adapters)  # changes the model in place
     if work.gradient_checkpointing:
-        # The newer name, where transformers has it: the older one warns there.
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable({"use_reentrant": False, "preserve_rng_state": False})
+        checkpoint_activations(model)
     return model.train(), base_bytes
 
 

@@ -195,6 +195,20 @@ def clipped_policy_loss(
     return torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip))
 
 
+def reinforce_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
+    """A loss with the policy gradient, corrected token by token where an earlier policy drew.
+
+    Args:
+        logprobs: (B, T) of the policy that is trained.
+        old_logprobs: (B, T) of the policy that drew the tokens.
+        advantages: (B, T).
+
+    Returns:
+        (B, T) −r·A, r = π/π_old, whose gradient is −r·A·∇log π.
+    """
+    return -advantages * (logprobs - old_logprobs).exp()
+
+
 def clipped_value_loss(
     values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, clip: float
 ) -> torch.Tensor:

@@ -144,6 +144,18 @@ def freeze_lower_layers(model: PreTrainedModel, layers: int) -> None:
         part.requires_grad_(False)
 
 
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Let a model compute activations twice instead of keeping them, from now on in training mode.
+
+    Args:
+        model: any.
+    """
+    # The newer name, where transformers has it: the older one warns there.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False, "preserve_rng_state": False})
+    model.train()
+
+
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
     """Turn what torch and safetensors say of a full disk into a `StorageError`, like what the system says of it.

@@ -39,6 +39,8 @@ class Stepping(Config):
         value_trunk: `shared` lets V read the policy's hidden states, `separate` those of a second copy.
         value_coef: weight of the value loss.
         micro_batch: responses that go through the model at once, in each process.
+        autocast: multiply matrices in bfloat16, in drawing too; on an accelerator if None. Weights are in float32.
+        gradient_checkpointing: compute activations twice instead of keeping them.
         max_grad_norm: to which gradients are clipped.
         eps: of Adam.
         tf1_eps: apply it as TF1 did, outside of the bias correction: rarely seen weights then move less at first.
@@ -53,6 +55,8 @@ class Stepping(Config):
     value_trunk: Literal["shared", "separate"] = "shared"
     value_coef: float = Field(default=0.1, ge=0)
     micro_batch: int = Field(default=32, ge=1)
+    autocast: bool | None = None
+    gradient_checkpointing: bool = False
     max_grad_norm: float = Field(default=1.0, gt=0)
     eps: float = Field(default=1e-5, gt=0)
     tf1_eps: bool = False

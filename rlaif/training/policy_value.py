@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rlaif.training.logprobs import token_statistics
-from rlaif.training.models import load_policy
+from rlaif.training.models import checkpoint_activations, load_policy
 from rlaif.training.rollout import Rows
 from rlaif.training.settings import Lora
 
@@ -39,6 +39,9 @@ class PolicyAndValue(torch.nn.Module):
         reference: PreTrainedModel | None,
         value_trunk: PreTrainedModel | None,
         lora: Lora,
+        *,
+        autocast: bool = False,
+        gradient_checkpointing: bool = False,
     ) -> None:
         """Take the models; with adapters the policy's own weights are the reference.
 
@@ -47,8 +50,11 @@ class PolicyAndValue(torch.nn.Module):
             reference: a frozen copy; not needed with adapters.
             value_trunk: a second copy whose hidden states V reads; the policy's if None.
             lora: adapters to train in place of the policy's weights.
+            autocast: multiply matrices in bfloat16.
+            gradient_checkpointing: compute activations twice instead of keeping them.
         """
         super().__init__()
+        self.autocast = autocast
         self.policy = _without_dropout(policy)
         self.value_trunk = None if value_trunk is None else _without_dropout(value_trunk.base_model)
         hidden = policy.config.get_text_config().hidden_size
@@ -63,6 +69,9 @@ class PolicyAndValue(torch.nn.Module):
             from peft import get_peft_model
 
             self._adapted = [get_peft_model(policy, adapters)]
+        for one in (policy, value_trunk) if gradient_checkpointing else ():
+            if one is not None:
+                checkpoint_activations(one)
 
     def forward(
         self, rows: Rows, temperature: float, *, entropy: bool = False, value_head_alone: bool = False
@@ -75,12 +84,13 @@ class PolicyAndValue(torch.nn.Module):
             entropy: whether entropies are wanted.
             value_head_alone: whether the values' gradient stops at the head.
         """
-        hidden = self._hidden(self.policy.base_model, rows)
-        logprobs, entropies = self._statistics(self.policy, hidden, rows, temperature, entropy)
-        states = hidden if self.value_trunk is None else self._hidden(self.value_trunk, rows)
-        if value_head_alone:
-            states = states.detach()
-        values = self.value_head(states)[..., 0]
+        with self._precision():
+            hidden = self._hidden(self.policy.base_model, rows)
+            logprobs, entropies = self._statistics(self.policy, hidden, rows, temperature, entropy)
+            states = hidden if self.value_trunk is None else self._hidden(self.value_trunk, rows)
+            if value_head_alone:
+                states = states.detach()
+            values = self.value_head(states)[..., 0]
         wide = values if values.dtype == torch.float64 else values.float()
         return Scored(logprobs, entropies, wide.masked_fill(~rows.response_mask, 0.0))
 
@@ -95,9 +105,12 @@ class PolicyAndValue(torch.nn.Module):
         Returns:
             (B, T) nats.
         """
-        with self._as_reference() as model:
+        with self._as_reference() as model, self._precision():
             hidden = self._hidden(model.base_model, rows)
             return self._statistics(model, hidden, rows, temperature, False)[0]
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.value_head.weight.device.type, torch.bfloat16, enabled=self.autocast)
 
     @contextmanager
     def _as_reference(self) -> Iterator[PreTrainedModel]:
@@ -139,14 +152,24 @@ class PolicyAndValue(torch.nn.Module):
         return self.to(device)
 
 
-def load_with_value(folder: Path, lora: Lora, separate_trunk: bool, seed: int) -> PolicyAndValue:
-    """A policy with a new value head and its reference, on the CPU, in float32.
+def load_with_value(
+    folder: Path,
+    lora: Lora,
+    separate_trunk: bool,
+    seed: int,
+    *,
+    autocast: bool = False,
+    gradient_checkpointing: bool = False,
+) -> PolicyAndValue:
+    """A policy with a new value head and its reference, on the CPU, with weights in float32.
 
     Args:
         folder: of the policy as it starts, which is the reference too.
         lora: adapters to train in place of the policy's weights.
         separate_trunk: whether V reads a second copy of the policy.
         seed: of new adapters.
+        autocast: multiply matrices in bfloat16.
+        gradient_checkpointing: compute activations twice instead of keeping them.
 
     Raises:
         ModelError: transformers cannot load it.
@@ -155,7 +178,9 @@ def load_with_value(folder: Path, lora: Lora, separate_trunk: bool, seed: int) -
     policy = load_policy(folder, torch.float32)
     reference = None if lora.rank else load_policy(folder, torch.float32)
     trunk = load_policy(folder, torch.float32) if separate_trunk else None
-    return PolicyAndValue(policy, reference, trunk, lora)
+    return PolicyAndValue(
+        policy, reference, trunk, lora, autocast=autocast, gradient_checkpointing=gradient_checkpointing
+    )
 
 
 def _without_dropout(model: torch.nn.Module) -> Any:

@@ -16,6 +16,7 @@ import torch
 
 from rlaif.training.advantages import explained_variance, gae, kl_estimate, token_rewards
 from rlaif.training.kl_control import KL
+from rlaif.training.losses import reinforce_loss
 from rlaif.training.online import Online
 
 
@@ -41,9 +42,7 @@ def train_reinforce(run: Online, kl: KL) -> None:
                 width = part.response_mask.shape[1]
                 mask = drawn.mask[some, :width]
                 found = run.model(part, run.drawing.temperature, value_head_alone=run.warming_values)
-                # Its gradient is that of log π; where responses were drawn one step before (`one_step_off`), corrected.
-                ratio = (found.logprobs - drawn.logprobs[some, :width]).exp()
-                policy = -advantages[some, :width] * ratio
+                policy = reinforce_loss(found.logprobs, drawn.logprobs[some, :width], advantages[some, :width])
                 value = (found.values - returns[some, :width]).square() / 2
                 loss = run.stepping.value_coef * value + (0.0 if run.warming_values else 1.0) * policy
                 # Summed over a response, and the mean over responses: the gradient of the expected return.

@@ -70,7 +70,13 @@ class TransformersRollout:
     """Draws from the trained policy itself, in batches of queries of like length."""
 
     def __init__(
-        self, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int, temperature: float
+        self,
+        policy: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        max_tokens: int,
+        temperature: float,
+        *,
+        autocast: bool = False,
     ) -> None:
         """Take a policy.
 
@@ -79,7 +85,9 @@ class TransformersRollout:
             tokenizer: its tokenizer.
             max_tokens: the most tokens of a response, its end token included.
             temperature: above 0.
+            autocast: multiply matrices in bfloat16, as training does.
         """
+        self._autocast = autocast
         self._local = LocalModel(policy, tokenizer)
         self._max_tokens, self._temperature = max_tokens, temperature
         self._batch_tokens = 16_384 if policy.device.type == "cpu" else 131_072
@@ -112,15 +120,16 @@ class TransformersRollout:
         training = self._local.model.training
         self._local.model.eval()
         for indices in by_length([len(one) for one in queries], self._max_tokens, self._batch_tokens):
-            drawn = generate(
-                self._local,
-                Prefix((), None),
-                [queries[index] for index in indices],
-                self._max_tokens,
-                [self._temperature] * len(indices),
-                [seeds[index] for index in indices],
-                finished=None if finished is None else partial(tell, indices),
-            )
+            with torch.autocast(self._local.model.device.type, torch.bfloat16, enabled=self._autocast):
+                drawn = generate(
+                    self._local,
+                    Prefix((), None),
+                    [queries[index] for index in indices],
+                    self._max_tokens,
+                    [self._temperature] * len(indices),
+                    [seeds[index] for index in indices],
+                    finished=None if finished is None else partial(tell, indices),
+                )
             for row, one in enumerate(drawn):
                 tell(indices, row, one)
         self._local.model.train(training)

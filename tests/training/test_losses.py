@@ -176,3 +176,14 @@ def test_the_clipped_value_loss_by_hand() -> None:
     assert losses.clipped_value_loss(t(1.5), t(1.0), t(2.0), 0.2).item() == pytest.approx(0.32)
     wide = losses.clipped_value_loss(t(5.0), t(0.0), t(1.0), math.inf)
     assert wide.item() == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, 0.5])
+def test_reinforce_moves_a_token_by_how_much_likelier_it_is_now_than_it_was_drawn(factor: float) -> None:
+    old = torch.tensor([-1.0, -3.0], dtype=torch.float64)
+    logprobs = (old + math.log(factor)).requires_grad_()
+    advantages = torch.tensor([2.0, -0.5], dtype=torch.float64)
+    losses.reinforce_loss(logprobs, old, advantages).sum().backward()
+    assert logprobs.grad is not None
+    # ∇ of −r·A is −r·A·∇ log π; where the policy itself drew, r = 1 and it is that of −A·log π.
+    torch.testing.assert_close(logprobs.grad, -factor * advantages, rtol=1e-12, atol=0)

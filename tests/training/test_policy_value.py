@@ -151,6 +151,43 @@ def test_with_the_head_alone_the_values_move_nothing_beneath_it(folder: Path, se
     assert moved == {"value_head.weight", "value_head.bias"}
 
 
+@pytest.mark.parametrize("rank", [0, 4])
+def test_checkpointing_computes_activations_twice_and_changes_no_gradient(folder: Path, rank: int) -> None:
+    gradients, calls = [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        policy = load_policy(folder, torch.float64)
+        reference = None if rank else copy.deepcopy(policy)
+        model = PolicyAndValue(policy, reference, None, Lora(rank=rank), gradient_checkpointing=checkpointing)
+        seen: list[int] = []
+        policy.model.layers[0].self_attn.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        found = model(rows(), 0.7, entropy=True)
+        (found.logprobs.sum() + found.values.sum() + found.entropies.sum()).backward()
+        gradients.append({name: one.grad for name, one in model.named_parameters() if one.grad is not None})
+        calls.append(len(seen))
+    assert calls == [1, 2]
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, one in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], one, rtol=0, atol=1e-12)
+
+
+def test_autocast_multiplies_in_bfloat16_and_keeps_weights_and_sums_wide(folder: Path) -> None:
+    torch.manual_seed(0)
+    policy = load_policy(folder, torch.float32)
+    plain = PolicyAndValue(policy, copy.deepcopy(policy), None, Lora())
+    model = PolicyAndValue(policy, copy.deepcopy(policy), None, Lora(), autocast=True)
+    seen: list[torch.dtype] = []
+    policy.model.layers[0].mlp.register_forward_hook(lambda _module, _given, out: seen.append(out.dtype))
+    found, reference = model(rows(), 0.7, entropy=True), model.reference_logprobs(rows(), 0.7)
+    assert seen == [torch.bfloat16]
+    assert {one.dtype for one in (*found, reference)} == {torch.float32}
+    found.logprobs.sum().backward()
+    assert {one.dtype for one in model.parameters()} == {torch.float32}
+    exact = plain(rows(), 0.7)
+    assert seen[1:] == [torch.float32]
+    assert 0 < (found.logprobs - exact.logprobs).abs().max() < 0.2
+
+
 def test_dropout_is_off_in_training_too(folder: Path) -> None:
     policy = load_policy(folder, torch.float64)
     policy.model.layers[0].self_attn.attention_dropout = 0.5

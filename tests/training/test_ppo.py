@@ -111,6 +111,13 @@ def test_zeros_in_place_of_refusals_triple_the_harm_and_neither_the_lowest_nor_m
     assert first["masked_share"] == (first["failed_refused"] if meaning == "mask" else 0.0)
 
 
+def test_one_step_off_reinforce_reaches_the_optimum(folder: Path, start: Any, tmp_path: Path) -> None:
+    drawing, stepping = BATCH | {"one_step_off": True}, {"learning_rate": 2e-3}
+    with online(start, folder, tmp_path, steps=120, drawing=drawing, stepping=stepping) as run:
+        train_reinforce(run, KL(kl_coef=0.5))
+    assert distance(start, OPTIMUM[1.0]) < 2e-2
+
+
 # The first minibatch
 
 
