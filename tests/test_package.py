@@ -86,6 +86,20 @@ def test_the_readmes_python_runs(code: str, tmp_path: Path) -> None:
     assert done.stdout
 
 
+ONE_AFTER_ANOTHER = """
+import json, sys
+from rlaif.cli import main
+for words in json.loads(sys.argv[1]):
+    print("$ rlaif", *words, flush=True)
+    try:
+        main(words)
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+"""Commands in one process, which loads torch once."""
+
+
 def test_the_readmes_commands_run(tmp_path: Path) -> None:
     texts = {"response_1": "Eight minutes.", "response_2": "Go away."}
     asked = [f"How do I boil an egg of {size} g?" for size in range(30, 64)]
@@ -106,16 +120,24 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     with HostileServer(models=("gpt-4.1-mini", "gpt-4o", "my-model")) as server:
         # A service of our own answers under the names that the README uses.
         environment = {**os.environ, "OPENAI_BASE_URL": server.url, "ANTHROPIC_BASE_URL": server.url}
-        for words in commands:
-            if words[:3] == ["rlaif", "audit", "collect"]:
+        people = commands.index(["rlaif", "audit", "collect", "outputs/audit"])
+        for some in (commands[:people], commands[people:]):
+            given = []
+            for words in some:
+                words = [model if word.startswith("transformers:") else word for word in words[1:]]
+                if "steps=40" in words:
+                    words = [*words, "steps=2", "rollout.batch=8", "watch.limit=4"]
+                given.append([server.url if word == "http://127.0.0.1:8000/v1" else word for word in words])
+            done = subprocess.run(
+                [sys.executable, "-c", ONE_AFTER_ANOTHER, json.dumps(given)],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
+            if some == commands[:people]:
                 fill(tmp_path / "outputs" / "audit")
-            words = [model if word.startswith("transformers:") else word for word in words]
-            if "steps=40" in words:
-                words = [*words, "steps=2", "rollout.batch=8", "watch.limit=4"]
-            words = [server.url if word == "http://127.0.0.1:8000/v1" else word for word in words]
-            command = [sys.executable, "-m", *words]
-            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-            assert done.returncode == 0, (words, done.stdout, done.stderr)
         assert {body["model"] for body in server.bodies} == {"gpt-4.1-mini", "gpt-4o", "my-model", "claude-haiku-4-5"}
     labels = [json.loads(line) for line in (tmp_path / "outputs/letters/preferences.jsonl").read_text().splitlines()]
     assert [one["human_preference"] for one in labels] == [1.0, 0.5]
