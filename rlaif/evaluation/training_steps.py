@@ -251,17 +251,21 @@ def time_section(steps: Rows) -> Section | None:
     if not whole:
         return None
     drawn = thinned(steps)
-    parts = {_phase(name): [number(row, name) or 0.0 for row in drawn] for name in names}
+    parts = {phase_name(name): [number(row, name) or 0.0 for row in drawn] for name in names}
     plot = stacked(edges_of([row["step"] for row in drawn]), parts, "Time of a step by phase", "seconds")
-    rows = [(_phase(name), seconds / len(steps), seconds / whole, seconds) for name, seconds in sums.items()]
+    rows = [(phase_name(name), seconds / len(steps), seconds / whole, seconds) for name, seconds in sums.items()]
     rows.append(("all", whole / len(steps), 1.0, whole))
     note = "Seconds in which the loop was in a phase; judging counts only where it was waited for."
     columns = ("phase", "seconds per step", "share", "seconds")
     return Section("time", "Time", note, columns, rows, (plot,))
 
 
-def _phase(name: str) -> str:
-    """A phase as people call it: scores of judgements are another thing."""
+def phase_name(name: str) -> str:
+    """A phase as people call it: scores of judgements are another thing.
+
+    Args:
+        name: of its metric.
+    """
     phase = name.removeprefix("seconds_")
     return "log-probs and values" if phase == "score" else phase
 

@@ -1,13 +1,11 @@
 """Train a policy online in a run folder: its reward is a labeler, a reward model, or a function."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
-from rich.console import Console
 
 from rlaif.config import Config
 from rlaif.errors import MissingExtraError
@@ -17,6 +15,7 @@ from rlaif.rewards import FromScores, RewardFn
 from rlaif.stages.fingerprints import fingerprint
 from rlaif.stages.folder import Folder
 from rlaif.stages.labels import records_file
+from rlaif.stages.telling import Telling
 from rlaif.stages.trained_once import trained_once
 from rlaif.stages.training_report import report_training
 from rlaif.stages.watchers import Watch, Watchers
@@ -171,7 +170,7 @@ def run_online(
         try:
             report_training(out)
         except MissingExtraError as error:
-            _Say(config.steps, progress).warn(f"no report.html: {error}, and then rlaif report {out}")
+            Telling(str(out), config.steps, progress).warn(f"no report.html: {error}, and then rlaif report {out}")
     return facts, before
 
 
@@ -201,7 +200,8 @@ def _training(
     rollout = TransformersRollout(
         model.policy, tokenizer.tokenizer, drawing.max_tokens, drawing.temperature, autocast=autocast
     )
-    say = _Say(config.steps, progress and processes().is_main_process)
+    method = "PPO" if isinstance(config, PPOConfig) else "REINFORCE"
+    say = Telling(f"{method} from {config.model}", config.steps, progress and processes().is_main_process, reward.usage)
     with Judge(reward, config.failures, say.trouble) as judge:
         run = Online(
             model,
@@ -224,9 +224,10 @@ def _training(
             def watch(step: int, metrics: Mapping[str, float | None]) -> None:
                 say.step(step, metrics)
                 watchers.look(step, metrics)
+                say.read(out)
 
             run.watch = watch
-        with run.keeper.listening(), run.tensorboard():
+        with run.keeper.listening(), run.tensorboard(), say.table(lambda: run.keeper.signal is not None):
             yield run
 
 
@@ -303,45 +304,3 @@ def _operation(config: OnlineConfig) -> dict[str, Any]:
     labeler = {name: whole["labeler"][name] for name in sorted(_OF_THE_LABELER)}
     names = ("model", "queries", "checkpoints", "watch", "failures", "optimisation")
     return {name: whole[name] for name in names} | {"labeler": labeler}
-
-
-class _Say:
-    """A line for each step that is worth one, on standard error."""
-
-    def __init__(self, steps: int, show: bool, every_s: float = 5.0) -> None:
-        self._steps, self._every_s = steps, every_s
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not show)
-        self._started = self._last = time.monotonic()
-        self._first: int | None = None
-        self._trouble = ""
-
-    def trouble(self, text: str) -> None:
-        """Say what holds training up, once."""
-        if text and not self._trouble:
-            self._console.print(f"waiting: {text}", markup=False)
-        elif self._trouble and not text:
-            self._console.print("going on", markup=False)
-        self._trouble = text
-
-    def warn(self, text: str) -> None:
-        """Say what is wrong."""
-        self._console.print(f"warning: {text}", markup=False, style="yellow")
-
-    def step(self, step: int, metrics: Mapping[str, float | None]) -> None:
-        """Say where training is."""
-        self._first = step - 1 if self._first is None else self._first
-        now = time.monotonic()
-        if step == 0:
-            return
-        if step < self._steps and now - self._last < self._every_s:
-            return
-        self._last = now
-        left = (now - self._started) / (step - self._first) * (self._steps - step)
-        shown = [
-            ("score", "score"),
-            ("kl_per_sequence", "KL"),
-            ("response_tokens", "tokens"),
-            ("masked_share", "masked"),
-        ]
-        said = "  ".join(f"{title} {value:.3g}" for name, title in shown if (value := metrics.get(name)) is not None)
-        self._console.print(f"step {step:,} of {self._steps:,}  {said}  {left:.0f} s left", markup=False)

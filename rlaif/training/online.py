@@ -370,14 +370,14 @@ class Online:
         del self._asked[self.step]
         self.step += 1
         shared = _mean_over(gather_object([dict(metrics)]))
+        seconds = {f"seconds_{name}": round(value, 3) for name, value in self.seconds.items()}
         if processes().is_main_process:
-            seconds = {f"seconds_{name}": round(value, 3) for name, value in self.seconds.items()}
             checkpoint.append(self.out / "metrics.jsonl", {"step": self.step, **shared, **seconds})
             for name, value in {**shared, **seconds}.items():
                 if self._board is not None and value is not None:
                     self._board.add_scalar(name, value, self.step)
         self.seconds.clear()
-        self.watch(self.step, shared)
+        self.watch(self.step, {**shared, **seconds})
         heard = self.heard()
         if heard or self.step % self.saving.every_steps == 0 or self.step == self.steps:
             self.save()
