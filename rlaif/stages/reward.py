@@ -41,7 +41,8 @@ class LabelerReward:
         self.name = f"labeler {scorer.llm.name}"
         self._scorer, self._ledger = scorer, ledger or scorer.ledger
         self._totals = Totals()
-        self._judged: list[Score] = []
+        self._judged: dict[str, Score] = {}
+        self._contents: dict[str, str] = {}
         self._begun: dict[str, asyncio.Task[Score | Failure]] = {}
         self._open: tuple[Runner, asyncio.AbstractEventLoop] | None = None
         self._stack = AsyncExitStack()
@@ -83,7 +84,10 @@ class LabelerReward:
         for index, candidate in enumerate(batch):
             places.setdefault(_content(candidate), []).append(index)
         limit = max(1, self._scorer.llm.in_flight // self._scorer.config.answers)
-        self._judged = []
+        contents = {batch[index].id: content for content, indices in places.items() for index in indices}
+        failed = {(name, content) for name, content in self._contents.items() if content not in self._judged}
+        if not contents.items() <= failed:  # else what failed of the last batch is asked again, and belongs to it
+            self._contents, self._judged = contents, {}
         async with self._runner() as runner:
 
             async def one(identifier: str) -> Score | Failure:
@@ -93,7 +97,7 @@ class LabelerReward:
             async with aclosing(in_parallel(places, one, limit)) as stream:
                 async for identifier, judged in stream:
                     if isinstance(judged, Score):
-                        self._judged.append(judged)
+                        self._judged[identifier] = judged
                     for index in places[identifier]:
                         yield index, judged.scaled if isinstance(judged, Score) else _renamed(judged, batch[index].id)
 
@@ -110,13 +114,19 @@ class LabelerReward:
         """The labeler's health in the last batch: mean score, mass at both ends of the scale, unread mass."""
         if not self._judged:
             return {}
-        n = len(self._judged)
+        judged, n = self._judged.values(), len(self._judged)
         return {
-            "score_1_to_10": sum(one.score for one in self._judged) / n,
-            "mass_at_1": sum(one.distribution[0] for one in self._judged) / n,
-            "mass_at_10": sum(one.distribution[-1] for one in self._judged) / n,
-            "unread_mass": sum(one.unread_mass for one in self._judged) / n,
+            "score_1_to_10": sum(one.score for one in judged) / n,
+            "mass_at_1": sum(one.distribution[0] for one in judged) / n,
+            "mass_at_10": sum(one.distribution[-1] for one in judged) / n,
+            "unread_mass": sum(one.unread_mass for one in judged) / n,
         }
+
+    @property
+    def rationales(self) -> Mapping[str, Sequence[str]]:
+        """The labeler's rationales in the last batch, by the candidate's id, where it wrote some."""
+        said = {identifier: self._judged.get(content) for identifier, content in self._contents.items()}
+        return {identifier: one.rationales for identifier, one in said.items() if one is not None and one.rationales}
 
     @asynccontextmanager
     async def _runner(self) -> AsyncIterator[Runner]:

@@ -4,7 +4,7 @@ A step's judgements are in `judgements-N.jsonl` (N the process) before they coun
 steps since its checkpoint again, takes them from there: it pays for nothing twice, and ends where it would have ended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rlaif.errors import TrainingError
@@ -27,6 +27,7 @@ class JudgedSteps:
         self._out, self._samples = out, samples
         self._path = out / f"judgements-{process}.jsonl"
         self._replaying = True
+        self._rationales: Mapping[str, Sequence[str]] = {}
 
     def known(self, step: int, places: Sequence[int], reward: RewardFn) -> list[Reward] | None:
         """Judgements of a step that an earlier try came so far with; None where they must be asked for.
@@ -45,6 +46,7 @@ class JudgedSteps:
                 if row["places"] != list(places):
                     raise TrainingError(f"{self._path}: step {step} was judged by another number of processes")
                 reward.load_state_dict(row["state"])
+                self._rationales = row.get("rationales", {})
                 return [one if isinstance(one, float) else Failure.model_validate(one) for one in row["rewards"]]
         self._replaying = False
         return None
@@ -72,7 +74,7 @@ class JudgedSteps:
             places: of the responses in the global batch.
             candidates: the responses.
             rewards: what was said of them.
-            reward: who said it.
+            reward: who said it; has `rationales` by candidate, if it writes any.
 
         Raises:
             StorageError: they cannot be written.
@@ -82,11 +84,15 @@ class JudgedSteps:
                 failed = one.model_copy(update={"id": candidate.id}).model_dump(mode="json", exclude_none=True)
                 checkpoint.append(self._out / "failures.jsonl", {"step": step, **failed, **_texts(candidate)})
         said = [one.model_dump(mode="json", exclude_none=True) if isinstance(one, Failure) else one for one in rewards]
-        row = {"step": step, "places": list(places), "rewards": said, "state": reward.state_dict()}
+        row: dict[str, object] = {"step": step, "places": list(places), "rewards": said, "state": reward.state_dict()}
+        written = getattr(reward, "rationales", None)
+        if isinstance(written, Mapping):
+            self._rationales = {one.id: written[one.id] for one in candidates[: self._samples] if one.id in written}
+            row |= {"rationales": self._rationales} if self._rationales else {}
         checkpoint.append(self._path, row)
 
     def keep_samples(self, step: int, candidates: Sequence[Candidate], rewards: Sequence[Reward]) -> None:
-        """Write down some of a step's responses to be read.
+        """Write down some of a step's responses to be read, with the rationales of who judged them.
 
         Args:
             step: from 1.
@@ -97,7 +103,9 @@ class JudgedSteps:
             StorageError: they cannot be written.
         """
         for candidate, one in list(zip(candidates, rewards, strict=True))[: self._samples]:
-            said = {"failure": one.failure} if isinstance(one, Failure) else {"score": one}
+            said: dict[str, object] = {"failure": one.failure} if isinstance(one, Failure) else {"score": one}
+            if candidate.id in self._rationales:
+                said["rationales"] = list(self._rationales[candidate.id])
             checkpoint.append(self._out / "samples.jsonl", {"step": step, **_texts(candidate), **said})
 
 

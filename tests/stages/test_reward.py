@@ -9,7 +9,7 @@ from doubles import refuse, scripted
 
 from rlaif.errors import BudgetError, RewardError
 from rlaif.labeling.score import Scorer
-from rlaif.llm.base import Choose, NoAnswer, Request
+from rlaif.llm.base import Choose, Generate, NoAnswer, Request
 from rlaif.llm.scripted import ScriptedLLM, hashed
 from rlaif.records import Failure, Turn
 from rlaif.rewards import Candidate, Clipped, RewardFn, WeightedSum, begin, in_order, rewards
@@ -171,6 +171,36 @@ def test_another_event_loop_is_refused_by_name() -> None:
         with pytest.raises(RewardError, match="labeler scripted:test was opened in another event loop"):
             rewards(fn, batch("one"))
         first.run(fn.__aexit__(None, None, None))
+
+
+def test_rationales_are_known_by_candidate_and_those_of_a_batch_whose_failures_are_asked_again_stay() -> None:
+    broken = [True]
+
+    def script(request: Request) -> Any:
+        if "away" in request.messages[-1].content and broken:
+            return NoAnswer("unavailable", "no connection")
+        return f"Because {len(request.messages[-1].content)}" if isinstance(request.want, Generate) else {"10": 1.0}
+
+    fn = LabelerReward(scorer(script, rationale=True))
+    assert fn.rationales == {}
+    one, away, twin = batch("an egg", "away", "an egg")
+    rewards(fn, [one, away, twin])
+    (why,) = fn.rationales["c0"]
+    assert why.startswith("Because ")
+    assert fn.rationales == {"c0": (why,), "c2": (why,)}
+    assert fn.metrics["score_1_to_10"] == 10
+    broken.clear()
+    rewards(fn, [away])
+    assert fn.rationales.keys() == {"c0", "c1", "c2"}
+    other = Candidate("c3", one.query, "a pan")
+    rewards(fn, [other])
+    assert fn.rationales.keys() == {"c3"}
+    # The same candidates with other responses, as held-out queries have again and again.
+    rewards(fn, [Candidate("c3", one.query, "a much longer pan")])
+    assert fn.rationales["c3"] != (why,)
+    plain = LabelerReward(scorer())
+    rewards(plain, [one])
+    assert plain.rationales == {}
 
 
 def test_failures_pass_through_under_the_candidate_s_id() -> None:

@@ -555,4 +555,25 @@ def test_samples_are_kept_to_be_read(folder: Path, tmp_path: Path) -> None:
     trained(folder, tmp_path, OfTokens(), saving={"samples_every_steps": 3, "samples": 2})
     found = rows(tmp_path / "samples.jsonl")
     assert [row["step"] for row in found] == [1, 1, 3, 3, 6, 6]
-    assert found[0].keys() >= {"query", "response", "score"}
+    assert found[0].keys() == {"step", "query", "response", "score"}
+
+
+class Reasoned(OfTokens):
+    """One that says why, of the last batch, where the response is of an even place."""
+
+    @property
+    def rationales(self) -> dict[str, tuple[str, ...]]:
+        return {one: (f"why {one}",) for one in self.asked[-8:] if int(one[-1]) % 2 == 0}
+
+
+def test_samples_have_the_rationales_of_who_judged_them_after_a_kill_too(folder: Path, tmp_path: Path) -> None:
+    saving = {"samples_every_steps": 2, "samples": 3, "every_steps": 100}
+    with pytest.raises(BrokenOffError):
+        trained(folder, tmp_path, Reasoned(), saving=saving, watch=break_at(3))
+    trained(folder, tmp_path, Reasoned(), saving=saving)
+    found = rows(tmp_path / "samples.jsonl")
+    assert [row["step"] for row in found] == [1, 1, 1, 2, 2, 2, 4, 4, 4, 6, 6, 6]
+    for step, (first, second, third) in zip((1, 2, 4, 6), zip(*[iter(found)] * 3, strict=True), strict=True):
+        assert first["rationales"] == [f"why step-{step}-0"]
+        assert "rationales" not in second
+        assert third["rationales"] == [f"why step-{step}-2"]
