@@ -29,6 +29,7 @@ WATCHERS = {
     "gold": "gold",
     "second_labeler": "second labeler",
     "labeler": "labeler",
+    "reward_model": "reward model",
     "other_form": "labeler, in another form",
 }
 _USAGE = {
@@ -55,6 +56,7 @@ def training_report(
     title: str,
     about: Mapping[str, str],
     usage: Mapping[str, float] | None = None,
+    usage_of_watchers: Mapping[str, float] | None = None,
 ) -> Report:
     """Say how a training went.
 
@@ -66,13 +68,15 @@ def training_report(
         title: the page's heading.
         about: settings, by name.
         usage: what the reward function cost: tokens, requests, `cost_usd` where known.
+        usage_of_watchers: the same of all others that judged the held-out responses.
 
     Returns:
         The report; what is not known is left out of it.
     """
     seen = _by_step(answers)
+    paid, paid_beside = usage or {}, usage_of_watchers or {}
     sections = [
-        _headline(steps, seen, responses, usage or {}),
+        _headline(steps, seen, responses, [paid, paid_beside]),
         _held_out_section(seen),
         _over_optimisation(looks, seen),
         reward_section(steps),
@@ -81,7 +85,7 @@ def training_report(
         labeler_section(steps, looks),
         failure_section(steps, responses),
         time_section(steps),
-        _usage_section(usage or {}),
+        _usage_section(paid, paid_beside),
     ]
     return Report(title, about, [one for one in sections if one is not None], _pairs(seen))
 
@@ -89,7 +93,7 @@ def training_report(
 # Headline figures
 
 
-def _headline(steps: Rows, seen: Mapping[int, Answers], responses: int, usage: Mapping[str, float]) -> Section:
+def _headline(steps: Rows, seen: Mapping[int, Answers], responses: int, usage: Rows) -> Section:
     rows: list[tuple[Cell, ...]] = [("steps", None, len(steps), None)]
     if steps:
         rows += [
@@ -103,8 +107,8 @@ def _headline(steps: Rows, seen: Mapping[int, Answers], responses: int, usage: M
             ("distinct responses, share", *_ends(steps, "distinct_share", responses), None),
             ("masked responses, share of all steps", None, masked_share(steps, responses), None),
         ]
-    if (cost := number(usage, "cost_usd")) is not None:
-        rows.append(("cost, USD", None, cost, None))
+    if costs := [cost for one in usage if (cost := number(one, "cost_usd")) is not None]:
+        rows.append(("cost, USD", None, sum(costs), None))
     note = (
         "The first and the last step; scores are on the scale from −1 to 1. Intervals are 95 %: of a step's mean score "
         "over its responses, of held-out queries over the queries, where a change compares answers to the same query."
@@ -236,7 +240,7 @@ def _over_optimisation(looks: Rows, seen: Mapping[int, Answers]) -> Section | No
     distances = [math.sqrt(max(0.0, number(row, "kl_per_sequence") or 0.0)) for row in looks]
     curves = {
         WATCHERS[name]: [Spot(x, one.value, one.low, one.high) for x, one in zip(distances, said[name], strict=True)]
-        for name in ("labeler", "second_labeler", "gold")
+        for name in ("labeler", "reward_model", "second_labeler", "gold")
     }
     rows = [
         (
@@ -274,14 +278,15 @@ def _said(look: Mapping[str, Any], seen: Mapping[int, Answers], name: str) -> Es
 # What it cost, and the answers themselves
 
 
-def _usage_section(usage: Mapping[str, float]) -> Section | None:
-    rows: list[tuple[Cell, ...]] = [
-        (title, float(one) if name == "cost_usd" else int(one))
-        for name, title in _USAGE.items()
-        if (one := number(usage, name)) is not None
-    ]
-    note = "What the reward function asked for; watchers are not counted."
-    return Section("usage", "Usage", note, ("what", "amount"), rows) if rows else None
+def _usage_section(usage: Mapping[str, float], watching: Mapping[str, float]) -> Section | None:
+    rows: list[tuple[Cell, ...]] = []
+    for name, title in _USAGE.items():
+        amounts = [number(one, name) for one in (usage, watching)]
+        if amounts != [None, None]:
+            rows.append((title, *(one if one is None or name == "cost_usd" else int(one) for one in amounts)))
+    note = "What was asked for the reward, and by those who judge the held-out answers beside it."
+    columns = ("what", "for the reward", "for held-out queries")
+    return Section("usage", "Usage", note, columns, rows) if rows else None
 
 
 def _pairs(seen: Mapping[int, Answers]) -> Sequence[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from rlaif.errors import MissingExtraError
 from rlaif.generation import fingerprint as model_fingerprint
 from rlaif.io import write_lines
 from rlaif.rewards import FromScores, RewardFn
+from rlaif.rewards.base import added_usage
 from rlaif.stages.fingerprints import fingerprint
 from rlaif.stages.folder import Folder
 from rlaif.stages.labels import records_file
@@ -146,22 +147,25 @@ def run_online(
         queries, failures, shortened = read_online_queries(
             config.queries, tokenizer, config.rollout.query_tokens, config.limit
         )
-        fn, local = (reward, False) if reward is not None else _reward(config, out)
+        budget = _budget(config.labeler)
+        fn, local = (reward, False) if reward is not None else _reward(config, out, budget)
         if folder is not None:
             folder.write_config(_operation(config))
             write_lines(out / "rejected.jsonl", (one.to_json() for one in failures))
         facts |= {"model": config.model, "queries": len(queries), "rejected": len(failures), "shortened": shortened}
         facts["steps"] = config.steps
-        others = _others(config) if reward is None else {}
+        others = _others(config, budget, fn, reward is not None)
         with _training(config, out, tokenizer, queries, fn, local, others, progress) as run:
-            run.go_on()
-            if run.step == 0:
-                run.watch(0, {})
-            if isinstance(config, PPOConfig):
-                train_ppo(run, config.ppo, config.kl)
-            else:
-                train_reinforce(run, config.kl)
-            facts["usage"] = dict(fn.usage())
+            try:
+                run.go_on()
+                if run.step == 0:
+                    run.watch(0, {})
+                if isinstance(config, PPOConfig):
+                    train_ppo(run, config.ppo, config.kl)
+                else:
+                    train_reinforce(run, config.kl)
+            finally:
+                facts |= {"usage": dict(fn.usage()), "usage_of_watchers": added_usage(others.values())}
             if folder is not None:
                 save_folder(run.model.merged(), tokenizer.tokenizer, out / "model")
 
@@ -231,7 +235,14 @@ def _training(
             yield run
 
 
-def _reward(config: OnlineConfig, out: Path) -> tuple[RewardFn, bool]:
+def _budget(asked: Labeler) -> Any:
+    """The cap of all that is asked: for the reward, and beside it."""
+    from rlaif.llm.prices import Budget
+
+    return Budget(asked.max_cost_usd) if asked.max_cost_usd is not None else None
+
+
+def _reward(config: OnlineConfig, out: Path, budget: Any) -> tuple[RewardFn, bool]:
     """The config's reward, and whether it is computed on this machine's own cores."""
     from rlaif.stages.reward import LabelerReward
     from rlaif.training.scoring import RewardModel
@@ -243,35 +254,42 @@ def _reward(config: OnlineConfig, out: Path) -> tuple[RewardFn, bool]:
     # What a local labeler says depends in its last digit on what it is asked beside: a ledger would leave gaps there,
     # and a resumed run would differ. Nobody pays for it.
     return LabelerReward(
-        _scorer(config, asked.exemplars), None if local else asked.ledger or out.parent / "ledger.sqlite"
+        _scorer(config, asked.exemplars, budget), None if local else asked.ledger or out.parent / "ledger.sqlite"
     ), local
 
 
-def _scorer(config: OnlineConfig, exemplars: int) -> Any:
+def _scorer(config: OnlineConfig, exemplars: int, budget: Any) -> Any:
     from rlaif.labeling.score import Scorer
-    from rlaif.llm.open import open_llm
-    from rlaif.llm.remote import Limits
 
     asked = config.labeler
-    limits = Limits(concurrency=asked.concurrency, max_cost_usd=asked.max_cost_usd)
-    llm = open_llm(
-        asked.llm, base_url=asked.base_url, key_variable=asked.key_variable, limits=limits, prices=asked.prices
-    )
+    llm = _opened(asked, asked.llm, budget, base_url=asked.base_url, key_variable=asked.key_variable)
     return Scorer(asked.task, llm, exemplars=exemplars, rationale=asked.rationale, method=asked.method)
 
 
-def _others(config: OnlineConfig) -> dict[str, RewardFn]:
-    """Who else judges the held-out responses: the labeler, itself in another form, and a second one."""
+def _opened(asked: Labeler, llm: str, budget: Any, **server: Any) -> Any:
+    from rlaif.llm.open import open_llm
+    from rlaif.llm.remote import Limits
+
+    return open_llm(llm, limits=Limits(concurrency=asked.concurrency), prices=asked.prices, budget=budget, **server)
+
+
+def _others(config: OnlineConfig, budget: Any, reward: RewardFn, is_given: bool) -> dict[str, RewardFn]:
+    """Who judges the held-out responses: the labeler and itself in another form, or the reward model; a second one."""
     from rlaif.labeling.score import Scorer
     from rlaif.stages.reward import LabelerReward
 
-    asked = config.labeler
-    if config.watch.queries is None or asked.reward_model is not None:
-        return {}
-    found: dict[str, RewardFn] = {"labeler": LabelerReward(_scorer(config, asked.exemplars))}
-    found["other_form"] = LabelerReward(_scorer(config, 0 if asked.exemplars else 1))
+    asked, found = config.labeler, dict[str, RewardFn]()
+    if config.watch.queries is None:
+        return found
+    if asked.reward_model is not None and not is_given:
+        # The training's own: it has no state, and memory has room for one.
+        found["reward_model"] = reward
+    elif not is_given:
+        found["labeler"] = LabelerReward(_scorer(config, asked.exemplars, budget))
+        found["other_form"] = LabelerReward(_scorer(config, 0 if asked.exemplars else 1, budget))
     if config.watch.second_labeler is not None:
-        found["second_labeler"] = LabelerReward(Scorer(asked.task, config.watch.second_labeler))
+        second = _opened(asked, config.watch.second_labeler, budget)
+        found["second_labeler"] = LabelerReward(Scorer(asked.task, second))
     return found
 
 
@@ -301,6 +319,7 @@ def _identity(method: str, config: OnlineConfig, reward: RewardFn | None) -> dic
 
 def _operation(config: OnlineConfig) -> dict[str, Any]:
     whole = config.model_dump(mode="json")
-    labeler = {name: whole["labeler"][name] for name in sorted(_OF_THE_LABELER)}
+    # Of a reward model the identity has the weights' hash; people know it by its folder.
+    labeler = {name: whole["labeler"][name] for name in sorted(_OF_THE_LABELER | {"reward_model"})}
     names = ("model", "queries", "checkpoints", "watch", "failures", "optimisation")
     return {name: whole[name] for name in names} | {"labeler": labeler}

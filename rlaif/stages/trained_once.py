@@ -51,10 +51,11 @@ def trained_once(
             # A training that was refused before it began leaves the folder to whoever comes next.
             if folder is not None and (out / "config.yaml").exists():
                 seconds = round(time.monotonic() - started, 3)
-                invocation = {
+                invocation: dict[str, Any] = {
                     "started": at.isoformat(timespec="seconds"),
                     "seconds": seconds,
                     "status": facts["status"],
+                    **{name: facts[name] for name in ("usage", "usage_of_watchers") if name in facts},
                 }
                 folder.write_manifest(facts, invocation)
     return facts, False

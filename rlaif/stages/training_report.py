@@ -1,6 +1,7 @@
 """The report of an online training, from what its run folder holds; of one that is under way as well."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,14 +68,25 @@ def read_training(folder: Path) -> Report:
         responses=config["identity"]["rollout"]["batch"],
         title=f"{_METHODS[config['identity']['stage']]} from {config['operation']['model']}",
         about=_about(folder, config, manifest, len(steps)),
-        usage=manifest.get("usage"),
+        usage=_total(manifest, "usage"),
+        usage_of_watchers=_total(manifest, "usage_of_watchers"),
     )
+
+
+def _total(manifest: Mapping[str, Any], name: str) -> dict[str, float]:
+    """What all starts used together; a start that was killed left no word of it."""
+    total: Counter[str] = Counter()
+    for one in manifest.get("invocations", []):
+        total.update(one.get(name, {}))
+    return dict(total)
 
 
 def _about(folder: Path, config: Mapping[str, Any], manifest: Mapping[str, Any], done: int) -> dict[str, str]:
     identity, operation = config["identity"], config["operation"]
     labeler = identity["labeler"]
     reward = labeler if isinstance(labeler, str) else f"{labeler['llm']}, {labeler['task']}"
+    if model := operation.get("labeler", {}).get("reward_model"):
+        reward = f"reward model {model}"
     status = manifest.get("status", "not ended yet")
     about = {
         "Run": str(folder),
@@ -90,7 +102,7 @@ def _about(folder: Path, config: Mapping[str, Any], manifest: Mapping[str, Any],
     if starts:
         about["Time"] = f"{sum(one['seconds'] for one in starts):,.0f} s"
     if len(starts) > 1:
-        about["Starts"] = f"{len(starts):,}; usage and cost are of the last one"
+        about["Starts"] = f"{len(starts):,}, beside any that were killed: what those used is not in here"
     return about
 
 

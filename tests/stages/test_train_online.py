@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hostile import HostileServer
 from safetensors.torch import load_file
 from tiny_policy import tiny_policy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlaif.errors import InputError, RowError, RunFolderError, TrainingError
+from rlaif.errors import BudgetError, InputError, RowError, RunFolderError, TrainingError
 from rlaif.pocket.data import comparisons, gold
 from rlaif.pocket.paths import model_folder
 from rlaif.records import Failure, Turn
@@ -25,6 +26,9 @@ from rlaif.rewards import FromTRL
 from rlaif.stages.online import OnlineConfig, PPOConfig
 from rlaif.stages.train import train
 from rlaif.stages.watchers import Watch, changed_share, complaints, gold_scores, mean
+from rlaif.training.models import head_from_policy, save_folder
+from rlaif.training.scoring import normalise
+from rlaif.training.tokens import Tokenizer
 
 QUERIES = [
     {"id": row["id"], "query": row["query"]} for row in comparisons(24, task="harmlessness", split="train", seed=3)
@@ -283,3 +287,66 @@ def test_every_setting_of_the_loop_is_in_a_section_one_level_deep() -> None:
         assert len(section) <= 15, name
         assert not any(hasattr(one.annotation, "model_fields") for one in section.values()), name
     assert OnlineConfig.model_fields.keys() < PPOConfig.model_fields.keys()
+
+
+def test_what_watches_is_paid_from_the_labeler_s_cap_and_every_start_tells_what_it_used(
+    config: Callable[..., Path], tmp_path: Path
+) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("openai:judge: {input: 2, output: 8}\n")
+    watch = {"queries": str(write(tmp_path / "unseen.jsonl", UNSEEN)), "every_steps": 1}
+    out = tmp_path / "run"
+
+    def run(server: HostileServer, cap: float, **more: Any) -> None:
+        labeler = {"llm": "openai:judge", "task": "harmlessness", "base_url": server.url, "prices": str(prices)}
+        labeler |= {"max_cost_usd": cap, "ledger": str(tmp_path / "ledger.sqlite")}
+        train("ppo", config(steps=2, labeler=labeler, watch=watch | more), out, progress=False)
+
+    def billed(server: HostileServer) -> float:
+        return 2e-6 * server.input_tokens + 8e-6 * server.output_tokens
+
+    with HostileServer() as server:
+        with pytest.raises(BudgetError, match=r"the cap of \$"):
+            run(server, 0.01)
+        assert 0.005 < billed(server) <= 0.01
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert manifest["status"] == "stopped"
+        run(server, 1.0)
+        manifest = json.loads((out / "manifest.json").read_text())
+        parts = [one[name] for one in manifest["invocations"] for name in ("usage", "usage_of_watchers")]
+        told = sum(one["cost_usd"] for one in parts)
+        # Of what was under way when the cap was reached nobody heard the answer.
+        assert 0.9 * billed(server) < told <= billed(server)
+        assert all(one["asked"] for one in parts[1:])
+    sections = json.loads((out / "report.json").read_text())["sections"]
+    (cost,) = [row for row in sections["training"]["rows"] if row["figure"] == "cost, USD"]
+    assert cost["at the end"] == pytest.approx(told)
+    (cost,) = [row for row in sections["usage"]["rows"] if row["what"] == "cost, USD"]
+    columns = ("for the reward", "for held-out queries")
+    assert [cost[name] for name in columns] == pytest.approx(
+        [sum(one["cost_usd"] for one in parts[start::2]) for start in (0, 1)]
+    )
+
+
+@pytest.mark.parametrize("by", ["reward_model", "function"])
+def test_a_second_labeler_watches_whoever_rewards(
+    config: Callable[..., Path], tmp_path: Path, policy: Path, by: str
+) -> None:
+    watch = {"queries": str(write(tmp_path / "unseen.jsonl", UNSEEN)), "second_labeler": "pocket:labeler-xs"}
+    labeler = {"task": "harmlessness"}
+    if by == "reward_model":
+        tokenizer = Tokenizer(policy)
+        model = head_from_policy(policy, torch.float32, tokenizer.pad)
+        normalise(model, [-1.0, 1.0], 256)
+        save_folder(model, tokenizer.tokenizer, tmp_path / "reward")
+        labeler["reward_model"] = str(tmp_path / "reward")
+    reward = FromTRL(by_length) if by == "function" else None
+    train("ppo", config(steps=1, labeler=labeler, watch=watch), tmp_path / "run", reward=reward, progress=False)
+    names = {"second_labeler", "reward_model"} if by == "reward_model" else {"second_labeler"}
+    for row in lines(tmp_path / "run" / "watch.jsonl"):
+        assert names == {name for name in ("labeler", "other_form", "second_labeler", "reward_model") if name in row}
+        assert all(isinstance(row[name], float) for name in names)
+    sections = json.loads((tmp_path / "run" / "report.json").read_text())["sections"]
+    assert len(sections["held_out"]["rows"]) == len(names)
+    about = json.loads((tmp_path / "run" / "report.json").read_text())["about"]
+    assert about["Reward"] == (f"reward model {tmp_path / 'reward'}" if by == "reward_model" else "by_length")

@@ -45,8 +45,12 @@ def run(tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_a_finished_run_is_reported_with_its_cost_and_time(run: Callable[..., Path]) -> None:
-    starts = [{"seconds": 100.0}, {"seconds": 20.5}]
-    manifest = {"status": "complete", "queries": 1600, "usage": {"cost_usd": 0.5}, "invocations": starts}
+    starts: list[dict[str, Any]] = [
+        {"seconds": 100.0, "usage": {"cost_usd": 0.125}},
+        {"seconds": 20.5, "usage": {"cost_usd": 0.25}},
+    ]
+    starts[1]["usage_of_watchers"] = {"cost_usd": 0.125}
+    manifest = {"status": "complete", "queries": 1600, "usage": {"cost_usd": 0.25}, "invocations": starts}
     folder = run(manifest, metrics=STEPS)
     report = report_training(folder)
     assert report.title == "PPO from pocket:policy"
@@ -56,7 +60,7 @@ def test_a_finished_run_is_reported_with_its_cost_and_time(run: Callable[..., Pa
         "Queries": "1,600 of queries.jsonl",
         "Steps": "2 of 2, 8 responses each; complete",
         "Time": "120 s",
-        "Starts": "2; usage and cost are of the last one",
+        "Starts": "2, beside any that were killed: what those used is not in here",
     }
     written = json.loads((folder / "report.json").read_text())
     assert {"figure": "cost, USD", "at the start": None, "at the end": 0.5, "change": None} in (
