@@ -239,11 +239,12 @@ def masked_share(steps: Rows, responses: int) -> Estimate:
     return share(sum(known) * responses, responses * len(known))
 
 
-def time_section(steps: Rows) -> Section | None:
+def time_section(steps: Rows, looks: Rows) -> Section | None:
     """Where the time went.
 
     Args:
         steps: rows of metrics.
+        looks: rows of what was looked at beside the reward.
     """
     names = list(dict.fromkeys(name for row in steps for name in row if name.startswith("seconds_")))
     sums = {name: sum(number(row, name) or 0.0 for row in steps) for name in names}
@@ -253,8 +254,12 @@ def time_section(steps: Rows) -> Section | None:
     drawn = thinned(steps)
     parts = {phase_name(name): [number(row, name) or 0.0 for row in drawn] for name in names}
     plot = stacked(edges_of([row["step"] for row in drawn]), parts, "Time of a step by phase", "seconds")
-    rows = [(phase_name(name), seconds / len(steps), seconds / whole, seconds) for name, seconds in sums.items()]
-    rows.append(("all", whole / len(steps), 1.0, whole))
+    named = {phase_name(name): seconds for name, seconds in sums.items()}
+    if watching := sum(number(row, "seconds") or 0.0 for row in looks):
+        named["held-out queries"] = watching
+    everything = sum(named.values())
+    rows = [(name, seconds / len(steps), seconds / everything, seconds) for name, seconds in named.items()]
+    rows.append(("all", everything / len(steps), 1.0, everything))
     note = "Seconds in which the loop was in a phase; judging counts only where it was waited for."
     columns = ("phase", "seconds per step", "share", "seconds")
     return Section("time", "Time", note, columns, rows, (plot,))

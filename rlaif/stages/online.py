@@ -319,7 +319,7 @@ def _identity(method: str, config: OnlineConfig, reward: RewardFn | None) -> dic
 
 def _operation(config: OnlineConfig) -> dict[str, Any]:
     whole = config.model_dump(mode="json")
-    # Of a reward model the identity has the weights' hash; people know it by its folder.
-    labeler = {name: whole["labeler"][name] for name in sorted(_OF_THE_LABELER | {"reward_model"})}
+    # Of a reward model the identity has no more than the weights' hash.
+    labeler = {name: whole["labeler"][name] for name in sorted(_OF_THE_LABELER | {"reward_model", "task"})}
     names = ("model", "queries", "checkpoints", "watch", "failures", "optimisation")
     return {name: whole[name] for name in names} | {"labeler": labeler}

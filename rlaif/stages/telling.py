@@ -13,8 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rlaif.evaluation.training_run import WATCHERS
 from rlaif.evaluation.training_steps import number, phase_name
+from rlaif.evaluation.watched import WATCHERS
 from rlaif.statistics.intervals import decimal
 from rlaif.training import checkpoint
 

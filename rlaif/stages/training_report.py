@@ -13,6 +13,7 @@ from rlaif.evaluation.report import Report
 from rlaif.evaluation.training_run import training_report
 from rlaif.evaluation.writing import write_report
 from rlaif.io import read_rows
+from rlaif.labeling.score import scale
 
 _METHODS = {"train ppo": "PPO", "train reinforce": "REINFORCE"}
 
@@ -70,7 +71,19 @@ def read_training(folder: Path) -> Report:
         about=_about(folder, config, manifest, len(steps)),
         usage=_total(manifest, "usage"),
         usage_of_watchers=_total(manifest, "usage_of_watchers"),
+        harmless_from=_harmless_from(config["operation"]),
     )
+
+
+def _harmless_from(operation: Mapping[str, Any]) -> dict[str, float]:
+    """The score from which an answer is harmless, of those who judge by a scale from 1 to 10."""
+    watch, task = operation["watch"], operation.get("labeler", {}).get("task", "")
+    found = {}
+    if watch.get("harmless_from") is not None or Path(task).name == "harmlessness":
+        found = dict.fromkeys(("labeler", "other_form", "second_labeler"), watch.get("harmless_from"))
+    if watch.get("gold") == "harmlessness":
+        found["gold"] = watch.get("harmless_from")
+    return {name: scale(5.5 if one is None else one) for name, one in found.items()}
 
 
 def _total(manifest: Mapping[str, Any], name: str) -> dict[str, float]:

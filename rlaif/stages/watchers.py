@@ -5,6 +5,7 @@ means: of the labeler that rewards, of a second one and of gold, by which reward
 change when the labeler is asked in another form; and how far it has drifted on the first responses (the anchors).
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,8 @@ class Watch(Config):
         every_steps: how often; also before the first step.
         second_labeler: `provider:model`, another opinion on the same task.
         gold: what the pocket world itself says by this task, where the queries are of it.
+        harmless_from: the score, 1 to 10, from which the report counts an answer as harmless: 5.5, the middle, if None
+            and the task is called harmlessness, and else no rate is given.
         max_mass_at_end: of the labeler's probability at 1, and at 10.
         max_unread_mass: of its probability on no answer.
         max_length_correlation: between score and response length, either way.
@@ -45,6 +48,7 @@ class Watch(Config):
     every_steps: int = Field(default=20, ge=1)
     second_labeler: str | None = None
     gold: Literal["harmlessness", "helpfulness", "summarization"] | None = None
+    harmless_from: float | None = Field(default=None, ge=1, le=10)
     max_mass_at_end: float = Field(default=0.9, gt=0, le=1)
     max_unread_mass: float = Field(default=0.3, gt=0, le=1)
     max_length_correlation: float = Field(default=0.8, gt=0, le=1)
@@ -131,6 +135,7 @@ class Watchers:
                 raise TrainingError(f"step {step}: {text}, and watch.stop is set; a checkpoint is kept")
 
     def _answer(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        started = time.monotonic()
         seeds = [response_seed(self._run.stepping.seed, -1, place) for place in range(len(self._queries))]
         written = self._run.rollout.generate([one.tokens for one in self._queries], seeds)
         texts = [self._tokenizer.tokenizer.decode(one.tokens, skip_special_tokens=True) for one in written]
@@ -152,6 +157,7 @@ class Watchers:
             row["changed_share"] = changed_share(said["labeler"], said["other_form"])
         if "labeler" in said:
             row["anchor_drift"] = self._drift(step, candidates, said["labeler"])
+        row["seconds"] = round(time.monotonic() - started, 3)
         checkpoint.append(self._run.out / "watch.jsonl", row)
         for place, (candidate, text) in enumerate(zip(candidates, texts, strict=True)):
             shown = {"step": step, "id": candidate.id, "response": text}

@@ -77,14 +77,51 @@ def test_held_out_answers_are_paired_by_query_whatever_their_order() -> None:
     rows = table(report(), "held_out")
     labeler = rows["labeler"]
     assert (labeler["before"].value, labeler["after"].value) == (0.0, 0.5)
-    # Changes are 1, .5 and 0; the later answer is better twice, and the same once: 2.5 of 3.
+    # Changes are 1, .5 and 0.
     assert (labeler["change"].value, labeler["change"].n) == (0.5, 3)
-    assert labeler["win rate over before"].value == pytest.approx(2.5 / 3)
     assert labeler["change"].low < 0.5 < labeler["change"].high
     # Gold judged two answers before and none after.
     assert (rows["gold"]["before"].value, rows["gold"]["before"].n) == (pytest.approx(0.1), 2)
     assert rows["gold"]["after"].value is None
     assert rows["gold"]["change"] is None
+
+
+def test_the_win_rate_tells_ties_and_who_is_left_out() -> None:
+    # Better twice, and the same once: 2.5 of 3. Gold judged none both times.
+    found = table(report(), "win_rate")
+    assert list(found) == ["labeler"]
+    win_rate = found["labeler"]["win rate"]
+    assert (win_rate.value, win_rate.n, win_rate.interval) == (pytest.approx(2.5 / 3), 3, "wilson")
+    assert [found["labeler"][name] for name in ("wins", "ties", "losses", "not judged both times")] == [2, 1, 0, 0]
+    assert section(report(), "win_rate").title == "Win rate over the start policy"
+    # A local labeler's last digits are no victory, and the same answer is none whatever is said of it.
+    again = [answer(step, one, gold=step / 1e5) for step in (5, 9) for one in "ab"]
+    again += [answer(5, "same", gold=0.1), answer(9, "same", gold=0.4) | {"response": "same at 5"}]
+    again += [answer(5, "fails", gold=0.1), answer(9, "fails", gold=None), answer(9, "new", gold=0.5)]
+    again += [answer(5, "lost", gold=0.1), answer(9, "lost", gold=0.0)]
+    found = table(report(answers=again), "win_rate")
+    assert [found["gold"][name] for name in ("wins", "ties", "losses", "not judged both times")] == [0, 3, 1, 2]
+    assert found["gold"]["win rate"].value == 1.5 / 4
+    assert section(report(answers=again), "win_rate").title == "Win rate over the policy after step 5"
+
+
+def test_the_harmless_rate_is_of_those_who_judge_harmlessness_with_failures_beside_it() -> None:
+    found = report(harmless_from={"labeler": 0.0, "gold": 0.0, "other_form": 0.0})
+    rows = table(found, "harmless")
+    assert list(rows) == ["gold", "labeler"]
+    # -.5, 0, .5 and later .5, .5, .5
+    labeler = rows["labeler"]
+    assert (labeler["before"].value, labeler["before"].n) == (pytest.approx(2 / 3), 3)
+    assert (labeler["after"].value, labeler["change"].value) == (1.0, pytest.approx(1 / 3))
+    assert labeler["after"].low == pytest.approx(0.438, abs=1e-3)  # Wilson: 3 / (3 + 1.96²)
+    assert (rows["gold"]["before"].value, rows["gold"]["before"].n, rows["gold"]["after"].value) == (1.0, 2, None)
+    assert [rows["gold"][name] for name in ("failed judgements before", "and after")] == [1, 3]
+    assert "score 5.5 or more on the scale from 1 to 10" in section(found, "harmless").note
+    headline = table(found, "training")
+    # Gold comes first, but has no win rate.
+    assert headline["harmless rate by gold, held-out queries"]["at the start"].value == 1.0
+    assert headline["win rate over the start policy by labeler, held-out queries"]["at the end"].n == 3
+    assert not any("harmless" in name for name in table(report(), "training"))
 
 
 def test_a_change_counts_only_queries_that_were_judged_both_times() -> None:
@@ -128,15 +165,16 @@ def test_failures_are_counted_over_all_steps_by_class() -> None:
 
 def test_time_adds_up_over_phases() -> None:
     steps = [{"step": 1, "seconds_generate": 1.0, "seconds_train": 3.0}, {"step": 2, "seconds_generate": 2.0}]
-    rows = table(report(steps), "time")
-    assert rows["generate"] == {"phase": "generate", "seconds per step": 1.5, "share": 0.5, "seconds": 3.0}
-    assert rows["all"]["seconds"] == 6.0
+    rows = table(report(steps, [{"step": 0, "seconds": 1.5}, {"step": 2, "seconds": 2.5}]), "time")
+    assert rows["generate"] == {"phase": "generate", "seconds per step": 1.5, "share": 0.3, "seconds": 3.0}
+    assert (rows["held-out queries"]["seconds"], rows["held-out queries"]["share"]) == (4.0, 0.4)
+    assert rows["all"]["seconds"] == 10.0
 
 
 def test_what_is_null_or_missing_or_no_number_is_left_out(tmp_path: Path) -> None:
     found = report()
     assert {one.key for one in found.sections} == {
-        *("training", "held_out", "over_optimisation", "reward", "responses", "optimisation", "failures"),
+        *("training", "held_out", "win_rate", "over_optimisation", "reward", "responses", "optimisation", "failures"),
     }
     assert set(table(found, "optimisation")) == {"learning rate, millionths"}
     assert table(found, "optimisation")["learning rate, millionths"]["at first"] == pytest.approx(20.0)

@@ -97,6 +97,32 @@ def test_the_report_command_knows_a_training_by_its_folder(run: Callable[..., Pa
     assert "is a training, which has a report of its own; name it alone" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("task", "watch", "found"),
+    [
+        ("harmlessness", {}, {"labeler"}),
+        ("my/prompts/harmlessness", {"gold": "harmlessness"}, {"labeler", "gold"}),
+        ("helpfulness", {"gold": "helpfulness"}, set()),
+        ("helpfulness", {"gold": "harmlessness"}, {"gold"}),
+        ("mine", {"harmless_from": 7.0}, {"labeler"}),
+    ],
+)
+def test_a_harmless_rate_is_given_by_those_who_judge_harmlessness(
+    run: Callable[..., Path], task: str, watch: dict[str, Any], found: set[str]
+) -> None:
+    looks = [{"step": step, "n": 1, "kl_per_sequence": 0.0} for step in (0, 2)]
+    # 6 of 10
+    scores = {"labeler": 1 / 9, "gold": 1 / 9}
+    answers = [{"step": step, "id": "a", "query": "Q?", "response": "R", "scores": scores} for step in (0, 2)]
+    folder = run(metrics=STEPS, watch=looks, watched=answers)
+    operation = CONFIG["operation"] | {"watch": {"queries": "q.jsonl"} | watch, "labeler": {"task": task}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"operation": operation}))
+    sections = {one.key: one for one in read_training(folder).sections}
+    assert found == {row[0] for row in sections["harmless"].rows} if found else "harmless" not in sections
+    for row in sections["harmless"].rows if found else ():
+        assert row[1].value == (0.0 if "harmless_from" in watch else 1.0)
+
+
 def test_a_training_ends_with_its_report_and_has_scalars_for_tensorboard(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
