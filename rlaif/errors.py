@@ -14,7 +14,7 @@ RlaifError                 printed in one line by the command line, exit code 2
 ├── TrainingError          training cannot go on; the last checkpoint is kept
 ├── RewardError            a reward function gave no number where it should, or a state that is not its own
 ├── StorageError           the disk is full or a file cannot be written; what was stored is kept
-└── MissingExtraError      an optional dependency is not installed; names the extra
+└── MissingExtraError      an optional dependency is not installed; says what brings it
 """
 
 import difflib
@@ -103,10 +103,11 @@ class StorageError(RlaifError):
 
 
 class MissingExtraError(RlaifError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed; it belongs to an extra, or is a package by itself."""
 
-    def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"{module} is not installed; pip install 'rlaif[{extra}]' brings it")
+    def __init__(self, module: str, extra: str | None = None) -> None:
+        wanted = f"'rlaif[{extra}]'" if extra is not None else module
+        super().__init__(f"{module} is not installed; pip install {wanted} brings it")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from rlaif.stages.fingerprints import fingerprint
 from rlaif.stages.folder import Folder
 from rlaif.stages.labels import records_file
 from rlaif.stages.telling import Telling
+from rlaif.stages.tracker import check_tracker, tracking
 from rlaif.stages.trained_once import trained_once
 from rlaif.stages.training_report import report_training
 from rlaif.stages.watchers import Watch, Watchers
@@ -134,11 +135,13 @@ def run_online(
     Raises:
         InputError: the queries cannot be read.
         ModelError: a model cannot be found or loaded.
+        MissingExtraError: the tracker is not installed.
         RunFolderError: the folder holds another run.
         TrainingError: a gradient is no number, or the labeler fails too often; the last checkpoint is kept.
         KeyboardInterrupt: after Ctrl-C, when a checkpoint is written.
         SystemExit: after SIGTERM, likewise.
     """
+    check_tracker(config.watch.tracker)
     method = "ppo" if isinstance(config, PPOConfig) else "reinforce"
     config = config.model_copy(update={"queries": records_file(config.queries)})
 
@@ -227,11 +230,19 @@ def _training(
 
             def watch(step: int, metrics: Mapping[str, float | None]) -> None:
                 say.step(step, metrics)
-                watchers.look(step, metrics)
+                log(step, metrics)
+                looked = watchers.look(step, metrics)
+                log(step, {f"held_out_{name}": value for name, value in looked.items() if name != "step"})
                 say.read(out)
 
             run.watch = watch
-        with run.keeper.listening(), run.tensorboard(), say.table(lambda: run.keeper.signal is not None):
+        tracker = config.watch.tracker if processes().is_main_process else None
+        with (
+            tracking(tracker, out, config.model_dump(mode="json")) as log,
+            run.keeper.listening(),
+            run.tensorboard(),
+            say.table(lambda: run.keeper.signal is not None),
+        ):
             yield run
 
 

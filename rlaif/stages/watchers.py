@@ -18,6 +18,7 @@ from rlaif.pocket.data import gold
 from rlaif.records import Failure, Turn
 from rlaif.rewards import Candidate, FromScores, Reward, RewardFn, rewards
 from rlaif.stages.labels import records_file
+from rlaif.stages.tracker import Tracker
 from rlaif.training import checkpoint
 from rlaif.training.data import read_online_queries
 from rlaif.training.online import Online
@@ -36,6 +37,7 @@ class Watch(Config):
         gold: what the pocket world itself says by this task, where the queries are of it.
         harmless_from: the score, 1 to 10, from which the report counts an answer as harmless: 5.5, the middle, if None
             and the task is called harmlessness, and else no rate is given.
+        tracker: send each step's metrics to Weights & Biases or trackio too, which is installed by itself.
         max_mass_at_end: of the labeler's probability at 1, and at 10.
         max_unread_mass: of its probability on no answer.
         max_length_correlation: between score and response length, either way.
@@ -49,6 +51,7 @@ class Watch(Config):
     second_labeler: str | None = None
     gold: Literal["harmlessness", "helpfulness", "summarization"] | None = None
     harmless_from: float | None = Field(default=None, ge=1, le=10)
+    tracker: Tracker | None = None
     max_mass_at_end: float = Field(default=0.9, gt=0, le=1)
     max_unread_mass: float = Field(default=0.3, gt=0, le=1)
     max_length_correlation: float = Field(default=0.8, gt=0, le=1)
@@ -114,18 +117,21 @@ class Watchers:
             self._queries = read_online_queries(path, tokenizer, most, settings.limit)[0]
         self._warned: set[str] = set()
 
-    def look(self, step: int, metrics: Mapping[str, float | None]) -> None:
+    def look(self, step: int, metrics: Mapping[str, float | None]) -> dict[str, Any]:
         """Look at a step that is done.
 
         Args:
             step: how many are done; 0 before the first.
             metrics: of the step.
 
+        Returns:
+            What is said of the held-out queries, where they are answered.
+
         Raises:
             TrainingError: something is wrong, and that is to stop the training.
         """
-        if self._queries and (step % self._settings.every_steps == 0 or step == self._run.steps):
-            self._answer(step, metrics)
+        is_time = step % self._settings.every_steps == 0 or step == self._run.steps
+        row = self._answer(step, metrics) if self._queries and is_time else {}
         for name, text in complaints(metrics, self._settings).items():
             if name not in self._warned:
                 self._warned.add(name)
@@ -133,8 +139,9 @@ class Watchers:
             if self._settings.stop:
                 self._run.save()
                 raise TrainingError(f"step {step}: {text}, and watch.stop is set; a checkpoint is kept")
+        return row
 
-    def _answer(self, step: int, metrics: Mapping[str, float | None]) -> None:
+    def _answer(self, step: int, metrics: Mapping[str, float | None]) -> dict[str, Any]:
         started = time.monotonic()
         seeds = [response_seed(self._run.stepping.seed, -1, place) for place in range(len(self._queries))]
         written = self._run.rollout.generate([one.tokens for one in self._queries], seeds)
@@ -164,6 +171,7 @@ class Watchers:
             shown |= {"query": [turn.model_dump() for turn in candidate.query]}
             scores = {name: None if isinstance(one := found[place], Failure) else one for name, found in said.items()}
             checkpoint.append(self._run.out / "watched.jsonl", {**shown, "scores": scores})
+        return row
 
     def _drift(self, step: int, candidates: Sequence[Candidate], now: Sequence[Reward]) -> float | None:
         """How far the labeler's scores of the first responses have moved, on average."""
