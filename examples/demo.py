@@ -1,10 +1,11 @@
-"""Label 500 comparisons of the pocket world with a bundled model, and look at what came of it.
+"""Label 500 comparisons of the pocket world with a bundled model; then train a policy with that model as its reward.
 
     make demo
+    .venv/bin/python examples/demo.py steps=10     # values of examples/recipes/direct.yaml
 
-The world is generated, so its gold preference is known, and so are the simulated annotators' opinions: the last
-lines say how often the labels agree with both, whether the order of the responses matters, and whether the
-labels mean what they say.
+The world is generated, so its gold preference is known, and so are the simulated annotators' opinions: first comes how
+often the labels agree with both, whether the order of the responses matters, and whether the labels mean what they
+say; then, some minutes later, what gold says of the policy before and after it was trained.
 """
 
 import json
@@ -30,6 +31,7 @@ def main() -> None:
     lines = (ROOT / OUT / "labels" / "preferences.jsonl").read_text(encoding="utf-8").splitlines()
     asked = (ROOT / pairs).read_text(encoding="utf-8").splitlines()
     report([json.loads(line) for line in lines], len(asked))
+    rlaif("run", "examples/recipes/direct.yaml", f"out={OUT / 'direct'}", *sys.argv[1:])
 
 
 def rlaif(*words: str) -> None:

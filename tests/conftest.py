@@ -18,6 +18,21 @@ CHAT = (
 )
 
 
+LONGEST = (
+    "test_package.py",
+    "test_vllm.py",
+    "test_services.py",
+    "test_train.py",
+    "test_train_online.py",
+    "test_recipe.py",
+)
+"""Files that a test run begins with, so that no process is left with one of them when the others are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 def real_data(name: str) -> Path:
     """A file of the real human data; the test is skipped where the folder is absent."""
     path = DATA / name

@@ -154,8 +154,11 @@ def fill(folder: Path) -> None:
             writer.writerows({**row, "better": "1"} for row in rows)
 
 
-def test_the_demo_shows_agreement_and_three_labels() -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "examples" / "demo.py")], capture_output=True, text=True)
+def test_the_demo_shows_agreement_and_three_labels_and_trains_a_policy() -> None:
+    # What is quick: steps that move nothing, and few queries.
+    shutil.rmtree(ROOT / "outputs" / "demo" / "direct", ignore_errors=True)
+    words = [str(ROOT / "examples" / "demo.py"), "steps=2", "batch=8", "n=16", "held_out=12"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = re.search(r"agreement with gold +(\d\.\d+) \(n = (\d+);", done.stdout)
     assert found is not None

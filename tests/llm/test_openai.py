@@ -26,7 +26,7 @@ PAIRS: list[dict[str, Any]] = [
 ]
 QUICK = Limits(timeout_s=0.4, retries=6, outage_patience_s=2)
 # Where every delivery is counted, a busy machine must not look like a server that hangs.
-STEADY = Limits(timeout_s=2, retries=6, outage_patience_s=2)
+STEADY = Limits(timeout_s=4, retries=6, outage_patience_s=2)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_sampled_labels_need_no_log_probabilities(server: HostileServer) -> None
 def test_what_passes_by_itself_changes_no_label_and_no_account(
     server: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hostile, "HANG_S", 4.0)
+    monkeypatch.setattr(hostile, "HANG_S", 6.0)
     clean = PreferenceLabeler("helpfulness", open_openai("judge", server.url, limits=STEADY)).label(PAIRS)
     for kind in hostile.TRANSIENT:
         with HostileServer(share=0.25, kinds=(kind,), seed=1) as faulty:
