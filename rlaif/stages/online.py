@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rlaif.config import Config
-from rlaif.errors import MissingExtraError
+from rlaif.errors import ConfigError, MissingExtraError
 from rlaif.generation import fingerprint as model_fingerprint
 from rlaif.io import write_lines
 from rlaif.rewards import FromScores, RewardFn
@@ -133,6 +133,7 @@ def run_online(
         What it came to, as in the manifest, and whether that was so before.
 
     Raises:
+        ConfigError: more processes train together than a step has responses.
         InputError: the queries cannot be read.
         ModelError: a model cannot be found or loaded.
         MissingExtraError: the tracker is not installed.
@@ -142,6 +143,11 @@ def run_online(
         SystemExit: after SIGTERM, likewise.
     """
     check_tracker(config.watch.tracker)
+    if (batch := config.rollout.batch) < (together := processes().num_processes):
+        raise ConfigError(
+            f"rollout.batch is {batch}, and {together} processes train together: each needs a response of its own in "
+            f"every step; let it be {together} or more, or start fewer processes"
+        )
     method = "ppo" if isinstance(config, PPOConfig) else "reinforce"
     config = config.model_copy(update={"queries": records_file(config.queries)})
 

@@ -1,4 +1,4 @@
-"""Recorded rollouts with recorded scores, in float64; run by torchrun it saves the weights after a step of PPO.
+"""Recorded rollouts with recorded scores, in float64; run by torchrun it does what tests compare with one process.
 
 torchrun --nproc-per-node 2 recorded.py POLICY OUT
 """
@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from rlaif.errors import ConfigError
 from rlaif.generation import Continuation
 from rlaif.records import Failure, Turn
 from rlaif.rewards import Candidate
+from rlaif.stages.online import PPOConfig, run_online
 from rlaif.training.judging import Failures, Judge
 from rlaif.training.kl_control import KL
 from rlaif.training.models import load_policy
@@ -120,10 +122,25 @@ def recorded_step(
     return run, copy.deepcopy(start)
 
 
+def refused(policy: Path, out: Path) -> None:
+    """A step with fewer responses than processes."""
+    config = {
+        "model": str(policy / "is not looked for"),
+        "queries": str(policy / "config.json"),
+        "rollout": {"batch": 1},
+    }
+    try:
+        run_online(PPOConfig.model_validate(config), out, Recorded(), progress=False)
+    except ConfigError as error:
+        (out.parent / f"refused-{torch.distributed.get_rank()}").write_text(str(error))
+
+
 if __name__ == "__main__":
-    run, _ = recorded_step(Path(sys.argv[1]), Path(sys.argv[2]), {}, reward=WithFailures())
+    policy, out = Path(sys.argv[1]), Path(sys.argv[2])
+    run, _ = recorded_step(policy, out, {}, reward=WithFailures())
     with run.judge:
         train_ppo(run, Clipping(epochs=2, minibatch=4), KL(kl_coef=0.1))
     if torch.distributed.get_rank() == 0:
         assert torch.distributed.get_world_size() == 2
         torch.save({name: one.data for name, one in run.model.named_parameters()}, run.out / "weights.pt")
+    refused(policy, out / "refused")

@@ -362,23 +362,34 @@ def test_an_adaptive_coefficient_is_moved_by_what_was_drawn(folder: Path, tmp_pa
 # Several processes
 
 
-def test_two_processes_take_the_step_of_one(folder: Path, tmp_path: Path) -> None:
-    # One response is masked, so that the processes have different numbers of tokens.
-    run, _ = one_update(
-        folder, tmp_path / "one", Clipping(epochs=2, minibatch=4), KL(kl_coef=0.1), reward=WithFailures()
-    )
-    (tmp_path / "two").mkdir()
+@pytest.fixture(scope="module")
+def by_two(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes left that did together what `recorded.py` says."""
+    out = tmp_path_factory.mktemp("two")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "recorded.py"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*command, str(folder), str(tmp_path / "two")], cwd=HERE, env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([*command, str(folder), str(out)], cwd=HERE, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = torch.load(tmp_path / "two" / "weights.pt")
+    return out
+
+
+def test_two_processes_take_the_step_of_one(folder: Path, tmp_path: Path, by_two: Path) -> None:
+    # One response is masked, so that the processes have different numbers of tokens.
+    run, _ = one_update(folder, tmp_path, Clipping(epochs=2, minibatch=4), KL(kl_coef=0.1), reward=WithFailures())
+    found = torch.load(by_two / "weights.pt")
     for name, one in run.model.named_parameters():
         torch.testing.assert_close(found[name], one.data, rtol=0, atol=1e-10)
-    one, two = metrics_of(tmp_path / "one")[0], metrics_of(tmp_path / "two")[0]
+    one, two = metrics_of(tmp_path)[0], metrics_of(by_two)[0]
     assert two["first_ratio_error"] <= 1e-9
     assert two["first_clip_fraction"] == 0.0
     for name in ("kl_per_sequence", "policy_loss", "value_loss", "approx_kl", "grad_norm", "masked_share"):
         assert two[name] == pytest.approx(one[name], abs=1e-9), name
+
+
+def test_more_processes_than_responses_are_refused_before_a_model_is_looked_for(by_two: Path) -> None:
+    for rank in range(2):
+        assert (by_two / f"refused-{rank}").read_text() == (
+            "rollout.batch is 1, and 2 processes train together: each needs a response of its own in every step; "
+            "let it be 2 or more, or start fewer processes"
+        )
+    assert not (by_two / "refused").exists()
