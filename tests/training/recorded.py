@@ -18,6 +18,7 @@ from rlaif.generation import Continuation
 from rlaif.records import Failure, Turn
 from rlaif.rewards import Candidate
 from rlaif.stages.online import PPOConfig, run_online
+from rlaif.training.fitting import processes
 from rlaif.training.judging import Failures, Judge
 from rlaif.training.kl_control import KL
 from rlaif.training.models import load_policy
@@ -92,14 +93,23 @@ class OtherWords(Recorded):
 
 
 def recorded_step(
-    policy: Path, out: Path, stepping: dict[str, Any], *, steps: int = 1, reward: Any = None, rollout: Any = None
+    policy: Path,
+    out: Path,
+    stepping: dict[str, Any],
+    *,
+    steps: int = 1,
+    reward: Any = None,
+    rollout: Any = None,
+    rank: int = 0,
 ) -> tuple[Online, Any]:
     """A training on the recorded responses, and its policy as it is before."""
     out.mkdir(exist_ok=True, parents=True)
     section = Stepping(**{"learning_rate": 1e-2, "micro_batch": 3, "max_grad_norm": 1e9} | stepping)
     start = load_policy(policy, torch.float64)
     trunk = copy.deepcopy(start) if section.value_trunk == "separate" else None
-    model = PolicyAndValue(start, copy.deepcopy(start), trunk, Lora())
+    before = copy.deepcopy(start)
+    torch.manual_seed(0)
+    model = PolicyAndValue(start, None if rank else copy.deepcopy(start), trunk, Lora(rank=rank))
     queries = [
         Query(f"q{place}", (Turn(role="user", content=str(place)),), ids, {})
         for place, ids in enumerate(Recorded.QUERIES)
@@ -119,7 +129,7 @@ def recorded_step(
         steps,
         out,
     )
-    return run, copy.deepcopy(start)
+    return run, before
 
 
 def refused(policy: Path, out: Path) -> None:
@@ -132,15 +142,21 @@ def refused(policy: Path, out: Path) -> None:
     try:
         run_online(PPOConfig.model_validate(config), out, Recorded(), progress=False)
     except ConfigError as error:
-        (out.parent / f"refused-{torch.distributed.get_rank()}").write_text(str(error))
+        (out.parent / f"refused-{processes().process_index}").write_text(str(error))
+
+
+def alike(policy: Path, out: Path, rank: int) -> None:
+    """Two steps, of whose responses one is masked; kept are the weights behind them."""
+    run, _ = recorded_step(policy, out, {}, steps=2, reward=WithFailures(), rank=rank)
+    with run.judge:
+        train_ppo(run, Clipping(epochs=2, minibatch=4), KL(kl_coef=0.1))
+    if processes().is_main_process:
+        torch.save({name: one.data for name, one in run.model.named_parameters()}, out / "weights.pt")
 
 
 if __name__ == "__main__":
+    assert processes().num_processes == 2
     policy, out = Path(sys.argv[1]), Path(sys.argv[2])
-    run, _ = recorded_step(policy, out, {}, reward=WithFailures())
-    with run.judge:
-        train_ppo(run, Clipping(epochs=2, minibatch=4), KL(kl_coef=0.1))
-    if torch.distributed.get_rank() == 0:
-        assert torch.distributed.get_world_size() == 2
-        torch.save({name: one.data for name, one in run.model.named_parameters()}, run.out / "weights.pt")
+    alike(policy, out / "whole", 0)
+    alike(policy, out / "lora", 4)
     refused(policy, out / "refused")

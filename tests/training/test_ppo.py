@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from arms import OPTIMUM, OfArms, arms_of, online, with_reference
-from recorded import OtherWords, Recorded, WithFailures, recorded_step
+from recorded import OtherWords, Recorded, WithFailures, alike, recorded_step
 from tiny_policy import tiny_policy
 
 from rlaif.records import Turn
@@ -373,17 +373,20 @@ def by_two(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_two_processes_take_the_step_of_one(folder: Path, tmp_path: Path, by_two: Path) -> None:
-    # One response is masked, so that the processes have different numbers of tokens.
-    run, _ = one_update(folder, tmp_path, Clipping(epochs=2, minibatch=4), KL(kl_coef=0.1), reward=WithFailures())
-    found = torch.load(by_two / "weights.pt")
-    for name, one in run.model.named_parameters():
-        torch.testing.assert_close(found[name], one.data, rtol=0, atol=1e-10)
-    one, two = metrics_of(tmp_path)[0], metrics_of(by_two)[0]
-    assert two["first_ratio_error"] <= 1e-9
-    assert two["first_clip_fraction"] == 0.0
-    for name in ("kl_per_sequence", "policy_loss", "value_loss", "approx_kl", "grad_norm", "masked_share"):
-        assert two[name] == pytest.approx(one[name], abs=1e-9), name
+@pytest.mark.parametrize(("kind", "rank"), [("whole", 0), ("lora", 4)])
+def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path, by_two: Path, kind: str, rank: int) -> None:
+    alike(folder, tmp_path, rank)
+    found, wanted = (torch.load(out / "weights.pt") for out in (by_two / kind, tmp_path))
+    assert found.keys() == wanted.keys()
+    for name, one in wanted.items():
+        torch.testing.assert_close(found[name], one, rtol=0, atol=1e-10)
+    for one, two in zip(metrics_of(tmp_path), metrics_of(by_two / kind), strict=True):
+        assert two["first_ratio_error"] <= 1e-9
+        assert two["first_clip_fraction"] == 0.0
+        # The policy does move.
+        assert two["ratio_error"] > 1e-3
+        for name in ("kl_per_sequence", "policy_loss", "value_loss", "approx_kl", "grad_norm", "masked_share"):
+            assert two[name] == pytest.approx(one[name], abs=1e-9), name
 
 
 def test_more_processes_than_responses_are_refused_before_a_model_is_looked_for(by_two: Path) -> None:
