@@ -140,25 +140,33 @@ def whiten(values: torch.Tensor, mask: torch.Tensor, reduce: Reduce = alone) -> 
     Returns:
         (B, T); where there is no spread the mean is taken away and nothing is divided.
     """
-    mean = masked_mean(values, mask, reduce)
-    variance = masked_mean((values - mean).square(), mask, reduce)
+    mean, variance = _mean_and_variance(values, mask, reduce)
     # The spread of equal numbers is rounding.
     scale = torch.where(variance.sqrt() > 1e-6 * mean.abs().clamp(min=1e-6), variance.sqrt(), torch.ones_like(mean))
     return ((values - mean) / scale).masked_fill(~mask, 0.0)
 
 
-def explained_variance(values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor) -> float | None:
-    """How much of the returns' variance the values explain.
+def explained_variance(
+    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, reduce: Reduce = alone
+) -> float | None:
+    """How much of the returns' variance the values explain, in all processes together.
 
     Args:
         values: (B, T).
         returns: (B, T).
         mask: (B, T).
+        reduce: adds up over processes.
 
     Returns:
         1 − Var(returns − values) / Var(returns), at most 1; None where the returns do not vary.
     """
-    wanted, left = returns[mask].double(), (returns - values)[mask].double()
-    if len(wanted) < 2 or wanted.var(correction=0) == 0:
-        return None
-    return float(1 - left.var(correction=0) / wanted.var(correction=0))
+    returns, values = returns.double(), values.double()
+    mean, wanted = _mean_and_variance(returns, mask, reduce)
+    _, left = _mean_and_variance(returns - values, mask, reduce)
+    # The spread of equal numbers is rounding.
+    return None if wanted.sqrt() <= 1e-9 * mean.abs() else float(1 - left / wanted)
+
+
+def _mean_and_variance(values: torch.Tensor, mask: torch.Tensor, reduce: Reduce) -> tuple[torch.Tensor, torch.Tensor]:
+    mean = masked_mean(values, mask, reduce)
+    return mean, masked_mean((values - mean).square(), mask, reduce)

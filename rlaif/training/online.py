@@ -8,7 +8,7 @@ judgements of a step are in `judgements.jsonl` before they count, so that no ste
 import math
 import signal
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -120,13 +120,14 @@ class Online:
         is_time = self.step == 0 or (self.step + 1) % self.saving.samples_every_steps == 0
         if processes().is_main_process and is_time:
             self._judged.keep_samples(self.step + 1, asked.candidates, known)
-        metrics = response_metrics(
-            [one.response for one in asked.candidates],
-            [len(one) for one in asked.responses],
-            [one.ended for one in asked.written],
-            scores,
-            counts,
-        )
+        # Of all processes' responses: a mean of the processes' means would weigh a score by how many they masked.
+        mine = [
+            (one.response, len(response), written.ended, score)
+            for one, response, written, score in zip(
+                asked.candidates, asked.responses, asked.written, scores, strict=True
+            )
+        ]
+        metrics = response_metrics(gather_object(mine), sum(gather_object([counts]), Counter()))
         metrics |= labeler_metrics(self.judge.reward) | {"waited_s": waited}
         if ahead is not None:
             # Not before: a reward function that has a state sees one batch after the other.
@@ -265,6 +266,17 @@ class Online:
             torch.distributed.all_reduce(sums)
         return sums
 
+    def highest(self, number: float) -> float:
+        """The highest of all processes' numbers.
+
+        Args:
+            number: of this process.
+        """
+        found = torch.tensor(number, dtype=torch.float64, device=self.model.value_head.weight.device)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+        return float(found)
+
     def update(self) -> float:
         """One step of the optimizer with the gradients that are there, added up over all processes.
 
@@ -361,7 +373,8 @@ class Online:
         """Write down what the step came to, save where it is time, and end where the process was asked to.
 
         Args:
-            metrics: of the step, of this process or of all.
+            metrics: of the step, of all processes; of what is one's own (what its labeler says, how long it waited)
+                the processes' mean is taken.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C, when a checkpoint is written.
@@ -395,16 +408,13 @@ class Online:
 
     def heard(self) -> int:
         """The signal that asks for an end, in any of the processes; 0 for none."""
-        number = torch.tensor(int(self.keeper.signal or 0), device=self.model.value_head.weight.device)
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
-        return int(number)
+        return int(self.highest(int(self.keeper.signal or 0)))
 
 
 def _mean_over(found: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """Metrics of all processes; a class of failures that one has not seen is 0 there."""
+    """Metrics of all processes, each the mean over those that know it."""
     means: dict[str, float | None] = {}
     for name in dict.fromkeys(name for one in found for name in one):
-        known = [value for one in found if (value := one.get(name, 0.0)) is not None and math.isfinite(value)]
+        known = [value for one in found if (value := one.get(name)) is not None and math.isfinite(value)]
         means[name] = sum(known) / len(known) if known else None
     return means

@@ -77,7 +77,7 @@ def train_ppo(run: Online, clipping: Clipping, kl: KL) -> None:
             metrics |= optimise(run, drawn, advantages, returns, clipping, kl.loss_coef)
         far = run.kl_metrics(drawn)
         metrics |= far | {"kl_coef": controller.kl_coef}
-        metrics["explained_variance"] = explained_variance(drawn.values, returns, drawn.mask)
+        metrics["explained_variance"] = explained_variance(drawn.values, returns, drawn.mask, run.reduce)
         if run.reduce(drawn.mask.any().long()):  # of a step that is masked as a whole no KL is known
             controller.update(far["kl_per_sequence"], run.drawing.batch)
         run.facts["kl_coef"] = controller.kl_coef
@@ -154,4 +154,7 @@ def _step_down(
             sums += torch.stack(seen) / tokens
             error = torch.maximum(error, (ratio - 1).masked_fill(~mask, 0.0).abs().max().double())
     run.reduce(sums)
-    return dict(zip(_SEEN, sums.tolist(), strict=True)) | {"grad_norm": run.update(), "ratio_error": float(error)}
+    return dict(zip(_SEEN, sums.tolist(), strict=True)) | {
+        "grad_norm": run.update(),
+        "ratio_error": run.highest(float(error)),
+    }

@@ -49,5 +49,5 @@ def train_reinforce(run: Online, kl: KL) -> None:
                 (loss.masked_fill(~mask, 0.0).sum() / counted).backward()
             metrics["grad_norm"] = run.update()
         metrics |= run.kl_metrics(drawn) | {"kl_coef": beta, "learning_rate": run.learning_rate}
-        metrics["explained_variance"] = explained_variance(drawn.values, returns, drawn.mask)
+        metrics["explained_variance"] = explained_variance(drawn.values, returns, drawn.mask, run.reduce)
         run.end_step(metrics)

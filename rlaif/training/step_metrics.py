@@ -11,25 +11,20 @@ import torch
 
 
 def response_metrics(
-    texts: Sequence[str],
-    tokens: Sequence[int],
-    ended: Sequence[bool],
-    scores: Sequence[float | None],
-    failures: Counter[str],
+    responses: Sequence[tuple[str, int, bool, float | None]], failures: Counter[str]
 ) -> dict[str, float | None]:
-    """Of the responses of one process.
+    """Of the responses of a step.
 
     Args:
-        texts: (B,) the responses.
-        tokens: (B,) how many each has.
-        ended: (B,) whether it came to an end by itself.
-        scores: (B,) a number, or None where it is masked.
+        responses: (B,) of each the text, how many tokens it has, whether it came to an end by itself, and its score;
+            None where it is masked.
         failures: how many judgements failed, by class.
 
     Returns:
         `score` and `score_std` over those that have one, `response_tokens`, and the shares that ended, differ from one
         another, are masked, and failed by class; where both vary, the correlation of score and length.
     """
+    texts, tokens, ended, scores = zip(*responses, strict=True)
     known = torch.tensor([one for one in scores if one is not None], dtype=torch.float64)
     pairs = zip(tokens, scores, strict=True)
     lengths = torch.tensor([float(count) for count, score in pairs if score is not None], dtype=torch.float64)

@@ -216,3 +216,16 @@ def test_explained_variance_of_returns_that_do_not_vary_is_unknown() -> None:
     assert explained_variance(t(1, 2, 3), t(2, 2, 9), counted(2, of=3)) is None
     assert explained_variance(t(1, 2), t(2, 3), counted(1, of=2)) is None
     assert explained_variance(t(1, 2), t(2, 3), counted(0, of=2)) is None
+    # Nor do the equal numbers whose mean is rounded.
+    assert explained_variance(t(0, 0, 1), t(0.1, 0.1, 0.1), counted(3, of=3)) is None
+
+
+def test_explained_variance_is_of_all_processes_together() -> None:
+    values, returns = t(1, 1, 5, 2), t(1, 2, 3, 6)
+    # The other process has returns 3 and 6: their sum is 9, and around the mean of all, 3, their squares are 0 + 9.
+    # What is left is 0, 1 here and −2, 4 there: the sum there is 2, around .75 the squares are 7.5625 + 10.5625.
+    others = iter(torch.tensor([one, 2.0], dtype=torch.float64) for one in (9.0, 9.0, 2.0, 18.125))
+    found = explained_variance(values[:, :2], returns[:, :2], counted(2, of=2), lambda own: own + next(others))
+    assert found == explained_variance(values, returns, counted(4, of=4))
+    # The variances are 3.5 and (.5625 + .0625 + 18.125)/4 = 4.6875.
+    assert found == pytest.approx(1 - 4.6875 / 3.5)
