@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,18 @@ def forget_after(path: Path, step: int) -> None:
         path: a JSONL file with `step` in each line, from 1.
         step: how many steps are done.
     """
+    keep_lines(path, lambda row: bool(row["step"] <= step))
+
+
+def keep_lines(path: Path, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Leave out all other lines of a file, and what a kill cut.
+
+    Args:
+        path: a JSONL file; none is like an empty one.
+        wanted: whether a line's content stays.
+    """
     if not path.exists():
         return
-    kept = [row for row in read(path) if row["step"] <= step]
+    kept = [row for row in read(path) if wanted(row)]
     with replacing(path) as draft:
         draft.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")

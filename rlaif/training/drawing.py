@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlaif.generation import Continuation, by_length
 from rlaif.rewards import Candidate, Reward
+from rlaif.training.judged_steps import name_of_response
 from rlaif.training.policy_value import PolicyAndValue
 from rlaif.training.rollout import Query, pad_rows
 
@@ -130,7 +131,8 @@ def candidate(
         tokenizer: the policy's.
     """
     text = tokenizer.decode(written.tokens, skip_special_tokens=True)
-    return Candidate(f"step-{step + 1}-{place}", query.turns, text, tuple(with_end(written)), query.columns)
+    name = name_of_response(step + 1, place)
+    return Candidate(name, query.turns, text, tuple(with_end(written)), query.columns)
 
 
 @torch.no_grad()

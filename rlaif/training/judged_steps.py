@@ -13,6 +13,16 @@ from rlaif.rewards import Candidate, Reward, RewardFn
 from rlaif.training import checkpoint
 
 
+def name_of_response(step: int, place: int) -> str:
+    """What a response is called in messages and files.
+
+    Args:
+        step: from 1.
+        place: in the global batch.
+    """
+    return f"step-{step}-{place}"
+
+
 class JudgedSteps:
     """The judgements of one process."""
 
@@ -58,6 +68,20 @@ class JudgedSteps:
             step: from 1.
         """
         return self._replaying and any(row["step"] == step for row in checkpoint.read(self._path))
+
+    def forget_failures(self) -> None:
+        """Leave out of `failures.jsonl` what a kill kept from being judged; it is for one process to do.
+
+        Failures are written before the step's judgements, so that none is lost; those of a step without judgements
+        come again when it is judged again.
+        """
+        known = {
+            name_of_response(row["step"], place)
+            for path in self._out.glob("judgements-*.jsonl")
+            for row in checkpoint.read(path)
+            for place in row["places"]
+        }
+        checkpoint.keep_lines(self._out / "failures.jsonl", lambda row: row["id"] in known)
 
     def keep(
         self,

@@ -352,6 +352,9 @@ class Online:
             for name in ("metrics", "samples", "watch", "watched"):
                 # Nothing is done: what was seen before the first step is seen again.
                 checkpoint.forget_after(self.out / f"{name}.jsonl", self.step if self.step else -1)
+            self._judged.forget_failures()
+        # None may add to a file that the main process is rewriting.
+        processes().wait_for_everyone()
 
     def save(self) -> None:
         """Write a checkpoint: every number that a resumed training could not make again."""

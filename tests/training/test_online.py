@@ -438,6 +438,31 @@ def test_failures_are_kept_with_their_texts_and_counted_by_class(folder: Path, t
     assert len(reward.asked) == 8 * STEPS
 
 
+@pytest.mark.parametrize("left", ["no judgements", "half of the judgements", "half of the last failure"])
+def test_after_a_kill_while_judgements_were_written_each_failure_is_there_once(
+    folder: Path, tmp_path: Path, left: str
+) -> None:
+    by_place: dict[str, FailureKind] = {"0": "refused", "3": "unreadable", "6": "unavailable"}
+
+    def fails(one: Candidate, _: int) -> FailureKind | None:
+        return by_place.get(one.id.split("-")[2])
+
+    trained(folder, tmp_path / "whole", OfTokens(fails), every=2)
+    out = tmp_path / "killed"
+    with pytest.raises(BrokenOffError):
+        trained(folder, out, OfTokens(fails), every=2, watch=break_at(4))
+    # A kill as the judgements of step 4, behind the checkpoint of step 2, were being written: failures come first.
+    judgements, failures = out / "judgements-0.jsonl", out / "failures.jsonl"
+    before, last = judgements.read_bytes()[:-1].rsplit(b"\n", 1)
+    judgements.write_bytes(before + b"\n" + (last[: len(last) // 2] if left == "half of the judgements" else b""))
+    if left == "half of the last failure":
+        failures.write_bytes(failures.read_bytes()[:-40])
+    again = OfTokens(fails)
+    trained(folder, out, again, every=2)
+    assert rows(failures) == rows(tmp_path / "whole" / "failures.jsonl")
+    assert {one.split("-")[1] for one in again.asked} == {"4", "5", "6"}
+
+
 def test_15_percent_of_texts_that_always_fail_are_masked_and_no_more(folder: Path, tmp_path: Path) -> None:
     reward = OfTokens(lambda one, _: "unavailable" if sum(one.token_ids or ()) % 7 == 0 else None)
     trained(folder, tmp_path, reward, failures={"max_failed_share": 0.8})
