@@ -57,7 +57,7 @@ class Asked:
         written: (B) the responses.
         candidates: (B) the same for the labeler.
         found: what the models say of them, once they were asked (see `score`).
-        known: their judgements, where an earlier try came so far.
+        known: their judgements, once they are there, and what was measured of judging.
         future: their judgements, under way.
     """
 
@@ -67,7 +67,7 @@ class Asked:
     written: list[Continuation]
     candidates: list[Candidate]
     found: dict[str, torch.Tensor] | None = None
-    known: list[Reward] | None = None
+    known: tuple[list[Reward], dict[str, float | None]] | None = None
     future: Future[list[Reward]] | None = None
 
     @property

@@ -39,13 +39,18 @@ class JudgedSteps:
         self._replaying = True
         self._rationales: Mapping[str, Sequence[str]] = {}
 
-    def known(self, step: int, places: Sequence[int], reward: RewardFn) -> list[Reward] | None:
+    def known(
+        self, step: int, places: Sequence[int], reward: RewardFn
+    ) -> tuple[list[Reward], dict[str, float | None]] | None:
         """Judgements of a step that an earlier try came so far with; None where they must be asked for.
 
         Args:
             step: from 1.
             places: of the responses in the global batch.
             reward: is given the state that it had behind that step.
+
+        Returns:
+            The judgements, and the metrics that were kept with them.
 
         Raises:
             TrainingError: another number of processes judged the step.
@@ -57,7 +62,8 @@ class JudgedSteps:
                     raise TrainingError(f"{self._path}: step {step} was judged by another number of processes")
                 reward.load_state_dict(row["state"])
                 self._rationales = row.get("rationales", {})
-                return [one if isinstance(one, float) else Failure.model_validate(one) for one in row["rewards"]]
+                said = [one if isinstance(one, float) else Failure.model_validate(one) for one in row["rewards"]]
+                return said, row["metrics"]
         self._replaying = False
         return None
 
@@ -89,6 +95,7 @@ class JudgedSteps:
         places: Sequence[int],
         candidates: Sequence[Candidate],
         rewards: Sequence[Reward],
+        metrics: Mapping[str, float | None],
         reward: RewardFn,
     ) -> None:
         """Write a step's judgements down, and its failures once more for people.
@@ -98,6 +105,7 @@ class JudgedSteps:
             places: of the responses in the global batch.
             candidates: the responses.
             rewards: what was said of them.
+            metrics: of the judging, which nobody could measure again.
             reward: who said it; has `rationales` by candidate, if it writes any.
 
         Raises:
@@ -109,6 +117,7 @@ class JudgedSteps:
                 checkpoint.append(self._out / "failures.jsonl", {"step": step, **failed, **_texts(candidate)})
         said = [one.model_dump(mode="json", exclude_none=True) if isinstance(one, Failure) else one for one in rewards]
         row: dict[str, object] = {"step": step, "places": list(places), "rewards": said, "state": reward.state_dict()}
+        row["metrics"] = dict(metrics)
         written = getattr(reward, "rationales", None)
         if isinstance(written, Mapping):
             self._rationales = {one.id: written[one.id] for one in candidates[: self._samples] if one.id in written}

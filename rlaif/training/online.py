@@ -115,7 +115,7 @@ class Online:
             if self.drawing.one_step_off and self.step + 1 < self.steps:
                 ahead = self._written(self.step + 1)
                 self._score(ahead)
-            known, waited = self._judgements(asked)
+            known, of_judging = self._judgements(asked)
             scores, counts = resolve(known, self.failures)
         is_time = self.step == 0 or (self.step + 1) % self.saving.samples_every_steps == 0
         if processes().is_main_process and is_time:
@@ -127,8 +127,7 @@ class Online:
                 asked.candidates, asked.responses, asked.written, scores, strict=True
             )
         ]
-        metrics = response_metrics(gather_object(mine), sum(gather_object([counts]), Counter()))
-        metrics |= labeler_metrics(self.judge.reward) | {"waited_s": waited}
+        metrics = response_metrics(gather_object(mine), sum(gather_object([counts]), Counter())) | of_judging
         if ahead is not None:
             # Not before: a reward function that has a state sees one batch after the other.
             self._ask(ahead)
@@ -181,16 +180,16 @@ class Online:
                 one = self.drawing.temperature, self.stepping.micro_batch
                 asked.found = score(self.model, asked.tokens, asked.responses, self.pad, *one)
 
-    def _judgements(self, asked: Asked) -> tuple[list[Reward], float]:
-        """A step's judgements, in the folder before they count; and how long an outage was waited for."""
-        known, waited = asked.known, 0.0
-        if known is None:
+    def _judgements(self, asked: Asked) -> tuple[list[Reward], dict[str, float | None]]:
+        """A step's judgements, in the folder before they count; and what was measured of judging."""
+        if asked.known is None:
             assert asked.future is not None
             with self.timing("judge"):
                 known, waited = self.judge.wait(asked.future, asked.candidates, lambda: int(self.keeper.signal or 0))
-            self._judged.keep(asked.step + 1, asked.places, asked.candidates, known, self.judge.reward)
+            asked.known = known, labeler_metrics(self.judge.reward) | {"waited_s": waited}
+            self._judged.keep(asked.step + 1, asked.places, asked.candidates, *asked.known, self.judge.reward)
         self._reward_state = self.judge.reward.state_dict()
-        return known, waited
+        return asked.known
 
     @contextmanager
     def _saved_at_an_end(self) -> Iterator[None]:

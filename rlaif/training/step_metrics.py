@@ -3,6 +3,7 @@
 Shapes: B responses.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,5 +52,6 @@ def labeler_metrics(reward: Any) -> dict[str, float | None]:
     metrics = getattr(reward, "metrics", None)
     for name, value in metrics.items() if isinstance(metrics, Mapping) else ():
         values = [value] if isinstance(value, int | float) else list(value)
-        found[f"labeler_{name}"] = sum(values) / len(values) if values else None
+        mean = sum(values) / len(values) if values else math.nan
+        found[f"labeler_{name}"] = mean if math.isfinite(mean) else None
     return found

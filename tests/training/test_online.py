@@ -130,6 +130,42 @@ def test_a_run_that_broke_off_goes_on_to_the_same_weights_and_judges_no_step_twi
     assert len({row["kl_coef"] for row in rows(tmp_path / "metrics.jsonl")}) == STEPS
 
 
+class Logging(OfTokens):
+    """Says of each batch how far its rewards are from one another."""
+
+    metrics: dict[str, list[float]]
+
+    async def __call__(self, batch: Sequence[Candidate]) -> Any:
+        found = [pair async for pair in super().__call__(batch)]
+        values = [value for _, value in found if not isinstance(value, Failure)]
+        self.metrics = {"spread": [max(values) - min(values)] if values else []}
+        for pair in found:
+            yield pair
+
+
+def test_a_run_that_went_on_has_measured_what_the_uninterrupted_one_has(folder: Path, tmp_path: Path) -> None:
+    def fails(one: Candidate, time: int) -> FailureKind | None:
+        if step_of(one) == 3 and time < 2:
+            return "unavailable"
+        return "refused" if one.id.endswith("-5") else None
+
+    trained(folder, tmp_path / "whole", Logging(fails), every=2)
+    for step in (3, 4):
+        with pytest.raises(BrokenOffError):
+            trained(folder, tmp_path / "broken", Logging(fails), every=2, watch=break_at(step))
+    trained(folder, tmp_path / "broken", Logging(fails), every=2)
+    found, wanted = (rows(tmp_path / name / "metrics.jsonl") for name in ("broken", "whole"))
+    # How long it had to wait is not forgotten either.
+    assert [row.pop("waited_s") > 0.2 for row in found] == [row.pop("waited_s") > 0.2 for row in wanted]
+    assert [numbers(row) for row in found] == [numbers(row) for row in wanted]
+    assert all(row["labeler_spread"] > 0 for row in wanted)
+
+
+def numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """A step's metrics without seconds."""
+    return {name: one for name, one in row.items() if not name.startswith("seconds_")}
+
+
 def test_what_was_asked_to_end_saves_first_and_goes_on_to_the_same_weights(
     folder: Path, tmp_path: Path, clean: Any
 ) -> None:
