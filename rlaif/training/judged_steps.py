@@ -6,6 +6,7 @@ steps since its checkpoint again, takes them from there: it pays for nothing twi
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rlaif.errors import TrainingError
 from rlaif.records import Failure
@@ -74,6 +75,16 @@ class JudgedSteps:
             step: from 1.
         """
         return self._replaying and any(row["step"] == step for row in checkpoint.read(self._path))
+
+    def state_behind(self, step: int) -> dict[str, Any] | None:
+        """The state that this process's reward had behind a step; None where it did not judge that step.
+
+        Each process has a reward of its own, which has seen other responses than those of the others.
+
+        Args:
+            step: from 1.
+        """
+        return next((row["state"] for row in checkpoint.read(self._path) if row["step"] == step), None)
 
     def forget_failures(self) -> None:
         """Leave out of `failures.jsonl` what a kill kept from being judged; it is for one process to do.

@@ -340,7 +340,9 @@ class Online:
             self.step, self._updates, self.facts = state["step"], state["updates"], dict(state["facts"])
             checkpoint.load_weights(self.model, state["trained"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.judge.reward.load_state_dict(state["reward"])
+            # The checkpoint has the main process's; one that was not there yet begins where that one stood.
+            own = self._judged.state_behind(self.step)
+            self.judge.reward.load_state_dict(state["reward"] if own is None else own)
             if (ahead := state["ahead"][processes().process_index]) is not None:
                 device = self.model.value_head.weight.device
                 found = {name: one.to(device) for name, one in ahead["found"].items()}

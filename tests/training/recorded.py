@@ -5,8 +5,11 @@ torchrun --nproc-per-node 2 recorded.py POLICY OUT
 
 import copy
 import random
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from transformers import AutoTokenizer
 from rlaif.errors import ConfigError
 from rlaif.generation import Continuation
 from rlaif.records import Failure, Turn
-from rlaif.rewards import Candidate
+from rlaif.rewards import Candidate, RunningNormalised
 from rlaif.stages.online import PPOConfig, run_online
 from rlaif.training.fitting import processes
 from rlaif.training.judging import Failures, Judge
@@ -154,9 +157,31 @@ def alike(policy: Path, out: Path, rank: int) -> None:
         torch.save({name: one.data for name, one in run.model.named_parameters()}, out / "weights.pt")
 
 
+def gone_on(policy: Path, out: Path, at: int | None) -> None:
+    """Four steps by a reward with a memory, asked to end behind one of them and then gone on with, or at once."""
+    for end in (at, None) if at else (None,):
+        run, _ = recorded_step(policy, out, {}, steps=4, reward=RunningNormalised(Recorded()))
+        # A new start of all of them would find the checkpoint whole.
+        processes().wait_for_everyone()
+        run.go_on()
+        run.watch = partial(_end_at, run, end)
+        with run.judge, suppress(SystemExit):
+            train_ppo(run, Clipping(epochs=1), KL())
+        assert run.step == (end or 4)
+    if processes().is_main_process:
+        torch.save(dict(run.model.named_parameters()), out / "weights.pt")
+
+
+def _end_at(run: Online, end: int | None, step: int, _: Any) -> None:
+    if step == end:
+        run.keeper.signal = signal.SIGTERM
+
+
 if __name__ == "__main__":
     assert processes().num_processes == 2
     policy, out = Path(sys.argv[1]), Path(sys.argv[2])
     alike(policy, out / "whole", 0)
     alike(policy, out / "lora", 4)
+    gone_on(policy, out / "uninterrupted", None)
+    gone_on(policy, out / "interrupted", 2)
     refused(policy, out / "refused")

@@ -393,6 +393,17 @@ def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path, by_tw
         assert numbers(two) == pytest.approx(numbers(one), abs=1e-9)
 
 
+def test_each_of_two_processes_goes_on_with_the_memory_of_its_own_reward(by_two: Path) -> None:
+    found, wanted = (torch.load(by_two / name / "weights.pt") for name in ("interrupted", "uninterrupted"))
+    assert all(torch.equal(found[name], one) for name, one in wanted.items())
+    # The checkpoint's only reward is the main process's, which has seen other numbers.
+    mine, other = (
+        json.loads((by_two / "interrupted" / f"judgements-{number}.jsonl").read_text().splitlines()[1])["state"]
+        for number in range(2)
+    )
+    assert mine != other
+
+
 def test_more_processes_than_responses_are_refused_before_a_model_is_looked_for(by_two: Path) -> None:
     for rank in range(2):
         assert (by_two / f"refused-{rank}").read_text() == (
