@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import make_model
 from doubles import judged, outcomes
 from scipy.stats import binom
@@ -29,6 +30,7 @@ from rlaif.llm.reading import read_exact
 from rlaif.pocket.data import comparisons
 from rlaif.pocket.paths import model_folder
 from rlaif.records import Comparison, Turn
+from rlaif.stages.train import train
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
@@ -140,6 +142,42 @@ def test_a_ten_that_the_tokenizer_cuts_is_read_as_transformers_reads_it(tmp_path
             for one, other in zip(here, there, strict=True):
                 assert other.distribution == pytest.approx(one.distribution, rel=1e-2)
     assert min(one.distribution[9] for one in here) > 1e-12
+
+
+def test_a_policy_is_trained_by_the_server_with_the_scores_that_transformers_gives(
+    server: str, tmp_path: Path, pairs: list[dict[str, Any]]
+) -> None:
+    queries = tmp_path / "queries.jsonl"
+    queries.write_text("".join(json.dumps({"id": row["id"], "query": row["query"]}) + "\n" for row in pairs[:40]))
+    config = {
+        "model": "pocket:policy",
+        "queries": str(queries),
+        "steps": 10,
+        "rollout": {"batch": 8, "max_tokens": 16},
+        "ppo": {"epochs": 1},
+        "labeler": {"llm": "openai:labeler", "base_url": f"{server}/v1", "task": "helpfulness"},
+        "checkpoints": {"samples_every_steps": 1, "samples": 8},
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    (trained,) = train("ppo", path, tmp_path / "run", progress=False)
+    assert trained.facts["status"] == "complete"
+    told = rows_of(trained.out / "judgements-0.jsonl")
+    assert [row["step"] for row in told] == list(range(1, 11))
+    there = [one for row in told for one in row["rewards"]]
+    asked = [
+        {"id": str(number), "query": row["query"], "response": row["response"]}
+        for number, row in enumerate(rows_of(trained.out / "samples.jsonl"))
+    ]
+    assert len(there) == len(asked) == 80
+    here = Scorer("helpfulness", "pocket:labeler-l").score(asked)
+    assert there == pytest.approx([one.scaled for one in here], abs=1e-3)
+    # They differ, so that those of other responses would not do.
+    assert max(there) - min(there) > 0.1
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 IN_PROCESS = """
