@@ -186,6 +186,8 @@ class Online:
             assert asked.future is not None
             with self.timing("judge"):
                 known, waited = self.judge.wait(asked.future, asked.candidates, lambda: int(self.keeper.signal or 0))
+            # What is to stop the training is not kept: when it is started again, the labeler is asked again.
+            resolve(known, self.failures)
             asked.known = known, labeler_metrics(self.judge.reward) | {"waited_s": waited}
             self._judged.keep(asked.step + 1, asked.places, asked.candidates, *asked.known, self.judge.reward)
         self._reward_state = self.judge.reward.state_dict()

@@ -450,11 +450,17 @@ def test_unreadable_verdicts_above_the_share_end_the_run_at_once(folder: Path, t
     assert len(reward.asked) == 16
 
 
-def test_a_failure_that_is_to_stop_does_so_at_its_step(folder: Path, tmp_path: Path) -> None:
+def test_a_failure_that_is_to_stop_does_so_at_its_step_and_is_asked_for_again(
+    folder: Path, tmp_path: Path, clean: Any
+) -> None:
     reward = OfTokens(lambda one, _: "refused" if one.id == "step-3-5" else None)
     with pytest.raises(TrainingError, match=r"step-3-5: judgement refused \(by script\)"):
-        trained(folder, tmp_path, reward, failures={"refused": "stop"})
+        trained(folder, tmp_path, RunningNormalised(reward), failures={"refused": "stop"})
     assert len(rows(tmp_path / "metrics.jsonl")) == 2
+    mended = OfTokens()
+    assert same(trained(folder, tmp_path, RunningNormalised(mended), failures={"refused": "stop"}), clean)
+    assert {one.split("-")[1] for one in mended.asked} == {"3", "4", "5", "6"}
+    assert not (tmp_path / "failures.jsonl").exists()
 
 
 def test_failures_are_kept_with_their_texts_and_counted_by_class(folder: Path, tmp_path: Path) -> None:
