@@ -336,7 +336,11 @@ class Online:
     # Save and go on
 
     def go_on(self) -> None:
-        """Take up the last checkpoint of the run folder, if there is one."""
+        """Take up the last checkpoint of the run folder, if there is one.
+
+        Raises:
+            TrainingError: another number of processes drew responses ahead of it.
+        """
         state = checkpoint.last(self.out)
         if state is not None:
             self.step, self._updates, self.facts = state["step"], state["updates"], dict(state["facts"])
@@ -345,10 +349,7 @@ class Online:
             # The checkpoint has the main process's; one that was not there yet begins where that one stood.
             own = self._judged.state_behind(self.step)
             self.judge.reward.load_state_dict(state["reward"] if own is None else own)
-            if (ahead := state["ahead"][processes().process_index]) is not None:
-                device = self.model.value_head.weight.device
-                found = {name: one.to(device) for name, one in ahead["found"].items()}
-                self._keep_asked(self.step, [Continuation(*one) for one in ahead["written"]], found)
+            self._take_ahead(state["ahead"])
         self._reward_state = self.judge.reward.state_dict()
         self.rollout.load_weights(self.model.policy)
         if processes().is_main_process:
@@ -358,6 +359,20 @@ class Online:
             self._judged.forget_failures()
         # None may add to a file that the main process is rewriting.
         processes().wait_for_everyone()
+
+    def _take_ahead(self, drawn: Sequence[dict[str, Any] | None]) -> None:
+        """Take up what this process drew ahead of the checkpoint, if it did."""
+        if all(one is None for one in drawn):
+            return
+        if len(drawn) != processes().num_processes:
+            raise TrainingError(
+                f"{self.out}: {len(drawn)} process(es) drew responses ahead (rollout.one_step_off), and now there are "
+                f"{processes().num_processes}; go on with as many as before"
+            )
+        if (ahead := drawn[processes().process_index]) is not None:
+            device = self.model.value_head.weight.device
+            found = {name: one.to(device) for name, one in ahead["found"].items()}
+            self._keep_asked(self.step, [Continuation(*one) for one in ahead["written"]], found)
 
     def save(self) -> None:
         """Write a checkpoint: every number that a resumed training could not make again."""

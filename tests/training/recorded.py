@@ -157,10 +157,11 @@ def alike(policy: Path, out: Path, rank: int) -> None:
         torch.save({name: one.data for name, one in run.model.named_parameters()}, out / "weights.pt")
 
 
-def gone_on(policy: Path, out: Path, at: int | None) -> None:
-    """Four steps by a reward with a memory, asked to end behind one of them and then gone on with, or at once."""
-    for end in (at, None) if at else (None,):
-        run, _ = recorded_step(policy, out, {}, steps=4, reward=RunningNormalised(Recorded()))
+def gone_on(policy: Path, out: Path, *ends: int | None, memory: bool = True) -> None:
+    """Four steps by a reward with or without a memory, each time gone on with to an end that is asked for."""
+    for end in ends:
+        reward = RunningNormalised(Recorded()) if memory else Recorded()
+        run, _ = recorded_step(policy, out, {}, steps=4, reward=reward)
         # A new start of all of them would find the checkpoint whole.
         processes().wait_for_everyone()
         run.go_on()
@@ -183,5 +184,6 @@ if __name__ == "__main__":
     alike(policy, out / "whole", 0)
     alike(policy, out / "lora", 4)
     gone_on(policy, out / "uninterrupted", None)
-    gone_on(policy, out / "interrupted", 2)
+    gone_on(policy, out / "interrupted", 2, None)
+    gone_on(policy, out / "by one at first", None, memory=False)
     refused(policy, out / "refused")

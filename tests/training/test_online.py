@@ -228,6 +228,19 @@ def test_judgements_of_another_number_of_processes_are_not_mixed_in(folder: Path
         trained(folder, tmp_path, OfTokens())
 
 
+def test_what_another_number_of_processes_drew_ahead_is_not_gone_on_from(folder: Path, tmp_path: Path) -> None:
+    drawing = {"one_step_off": True}
+    with pytest.raises(BrokenOffError):
+        trained(folder, tmp_path, OfTokens(), every=2, watch=break_at(3), drawing=drawing)
+    state = checkpoint.last(tmp_path)
+    assert state is not None
+    torch.save(state | {"ahead": state["ahead"] * 2}, tmp_path / "checkpoint-2" / "state.pt")
+    with pytest.raises(
+        TrainingError, match=r"2 process\(es\) drew responses ahead .*, and now there are 1; go on with"
+    ):
+        trained(folder, tmp_path, OfTokens(), every=2, drawing=drawing)
+
+
 def test_only_the_last_checkpoints_are_kept(folder: Path, tmp_path: Path) -> None:
     trained(folder, tmp_path, OfTokens(), saving={"every_steps": 1, "keep": 2})
     assert {path.name for path in tmp_path.glob("*checkpoint*")} == {"checkpoint-5", "checkpoint-6"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from arms import OPTIMUM, OfArms, arms_of, online, with_reference
-from recorded import OtherWords, Recorded, WithFailures, alike, recorded_step
+from recorded import OtherWords, Recorded, WithFailures, alike, gone_on, recorded_step
 from tiny_policy import tiny_policy
 
 from rlaif.records import Turn
@@ -371,6 +371,7 @@ def numbers(row: dict[str, Any]) -> dict[str, Any]:
 def by_two(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left that did together what `recorded.py` says."""
     out = tmp_path_factory.mktemp("two")
+    gone_on(folder, out / "by one at first", 2, memory=False)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "recorded.py"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run([*command, str(folder), str(out)], cwd=HERE, env=environment, capture_output=True, text=True)
@@ -402,6 +403,13 @@ def test_each_of_two_processes_goes_on_with_the_memory_of_its_own_reward(by_two:
         for number in range(2)
     )
     assert mine != other
+
+
+def test_two_processes_go_on_with_what_one_began(folder: Path, tmp_path: Path, by_two: Path) -> None:
+    gone_on(folder, tmp_path, None, memory=False)
+    found, wanted = (torch.load(out / "weights.pt") for out in (by_two / "by one at first", tmp_path))
+    for name, one in wanted.items():
+        torch.testing.assert_close(found[name], one, rtol=0, atol=1e-10)
 
 
 def test_more_processes_than_responses_are_refused_before_a_model_is_looked_for(by_two: Path) -> None:
