@@ -24,7 +24,6 @@ from rlaif.errors import TrainingError
 from rlaif.generation import Continuation
 from rlaif.rewards import Reward
 from rlaif.training import checkpoint
-from rlaif.training.advantages import kl_estimate, masked_mean
 from rlaif.training.drawing import Asked, Drawn, candidate, score
 from rlaif.training.fitting import processes
 from rlaif.training.judged_steps import JudgedSteps
@@ -203,26 +202,6 @@ class Online:
             if processes().num_processes == 1:
                 self.save()
             raise
-
-    def kl_metrics(self, drawn: Drawn) -> dict[str, float]:
-        """How far the policy is from the reference, how sure it is, and how far the sampler is from the policy.
-
-        Args:
-            drawn: the step's responses.
-
-        Returns:
-            Of all processes together: `kl_per_sequence` (k1 summed over a response, nats) and per token `kl_k3`,
-            `entropy` and `sampler_mismatch` (mean distance of log-probabilities, nats).
-        """
-        k1, k3 = (kl_estimate(drawn.logprobs, drawn.ref_logprobs, name) for name in ("k1", "k3"))
-        mismatch = (drawn.logprobs - drawn.sampled_logprobs).abs()
-        counted = drawn.mask.any(1)
-        return {
-            "kl_per_sequence": float(masked_mean(k1.masked_fill(~drawn.mask, 0.0).sum(1), counted, self.reduce)),
-            "kl_k3": float(masked_mean(k3, drawn.mask, self.reduce)),
-            "entropy": float(masked_mean(drawn.entropies, drawn.mask, self.reduce)),
-            "sampler_mismatch": float(masked_mean(mismatch, drawn.mask, self.reduce)),
-        }
 
     # Steps of the optimizer
 

@@ -23,6 +23,7 @@ from rlaif.training.drawing import Drawn
 from rlaif.training.kl_control import KL, KLController
 from rlaif.training.losses import clipped_policy_loss, clipped_value_loss
 from rlaif.training.online import Online
+from rlaif.training.step_metrics import kl_metrics
 
 
 class Clipping(Config):
@@ -75,7 +76,7 @@ def train_ppo(run: Online, clipping: Clipping, kl: KL) -> None:
             advantages = whiten(advantages, drawn.mask, run.reduce)
         with run.timing("train"):
             metrics |= optimise(run, drawn, advantages, returns, clipping, kl.loss_coef)
-        far = run.kl_metrics(drawn)
+        far = kl_metrics(drawn, run.reduce)
         metrics |= far | {"kl_coef": controller.kl_coef}
         metrics["explained_variance"] = explained_variance(drawn.values, returns, drawn.mask, run.reduce)
         if run.reduce(drawn.mask.any().long()):  # of a step that is masked as a whole no KL is known

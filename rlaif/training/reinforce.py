@@ -18,6 +18,7 @@ from rlaif.training.advantages import explained_variance, gae, kl_estimate, toke
 from rlaif.training.kl_control import KL
 from rlaif.training.losses import reinforce_loss
 from rlaif.training.online import Online
+from rlaif.training.step_metrics import kl_metrics
 
 
 def train_reinforce(run: Online, kl: KL) -> None:
@@ -48,6 +49,6 @@ def train_reinforce(run: Online, kl: KL) -> None:
                 # Summed over a response, and the mean over responses: the gradient of the expected return.
                 (loss.masked_fill(~mask, 0.0).sum() / counted).backward()
             metrics["grad_norm"] = run.update()
-        metrics |= run.kl_metrics(drawn) | {"kl_coef": beta, "learning_rate": run.learning_rate}
+        metrics |= kl_metrics(drawn, run.reduce) | {"kl_coef": beta, "learning_rate": run.learning_rate}
         metrics["explained_variance"] = explained_variance(drawn.values, returns, drawn.mask, run.reduce)
         run.end_step(metrics)

@@ -1,6 +1,6 @@
 """What a step's responses and judgements look like, as numbers to watch. Pure.
 
-Shapes: B responses.
+Shapes: B responses, T tokens of the longest.
 """
 
 import math
@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+
+from rlaif.training.advantages import Reduce, kl_estimate, masked_mean
+from rlaif.training.drawing import Drawn
 
 
 def response_metrics(
@@ -55,3 +58,25 @@ def labeler_metrics(reward: Any) -> dict[str, float | None]:
         mean = sum(values) / len(values) if values else math.nan
         found[f"labeler_{name}"] = mean if math.isfinite(mean) else None
     return found
+
+
+def kl_metrics(drawn: Drawn, reduce: Reduce) -> dict[str, float]:
+    """How far the policy is from the reference, how sure it is, and how far the sampler is from the policy.
+
+    Args:
+        drawn: the step's responses.
+        reduce: adds up over all processes.
+
+    Returns:
+        Of all processes together: `kl_per_sequence` (k1 summed over a response, nats) and per token `kl_k3`, `entropy`
+        and `sampler_mismatch` (mean distance of log-probabilities, nats).
+    """
+    k1, k3 = (kl_estimate(drawn.logprobs, drawn.ref_logprobs, name) for name in ("k1", "k3"))
+    mismatch = (drawn.logprobs - drawn.sampled_logprobs).abs()
+    counted = drawn.mask.any(1)
+    return {
+        "kl_per_sequence": float(masked_mean(k1.masked_fill(~drawn.mask, 0.0).sum(1), counted, reduce)),
+        "kl_k3": float(masked_mean(k3, drawn.mask, reduce)),
+        "entropy": float(masked_mean(drawn.entropies, drawn.mask, reduce)),
+        "sampler_mismatch": float(masked_mean(mismatch, drawn.mask, reduce)),
+    }
