@@ -348,6 +348,7 @@ def generate(
     stop: Sequence[str] = (),
     top_ps: Sequence[float] | None = None,
     finished: Callable[[int, Continuation], None] | None = None,
+    static_cache: bool = False,
 ) -> list[Continuation]:
     """Let the model go on from each row.
 
@@ -361,6 +362,7 @@ def generate(
         stop: texts after which a row is at its end.
         top_ps: (B,) in (0, 1]: from how much of the mass tokens are drawn; all of it if None.
         finished: told of a row by its number as soon as it has drawn its end token, while others go on.
+        static_cache: make room for all keys and values before, as compiled decoding needs it; without a prefix.
 
     Returns:
         B continuations; a stop text is still in its tokens.
@@ -379,10 +381,13 @@ def generate(
         finished(row, _until_end(tokens.tolist(), stops, None, max_tokens, drawing.logprobs[row].tolist()))
 
     options: dict[str, Any] = {"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}
+    if static_cache:
+        options["cache_implementation"] = "static"
+    else:
+        options["past_key_values"] = _serve(prefix, len(rows))
     output = model.generate(
         ids,
         attention_mask=batch.mask.long(),
-        past_key_values=_serve(prefix, len(rows)),
         max_new_tokens=max_tokens,
         do_sample=False,
         temperature=None,

@@ -211,7 +211,12 @@ def _training(
     )
     model.move_to(device)
     rollout = TransformersRollout(
-        model.policy, tokenizer.tokenizer, drawing.max_tokens, drawing.temperature, autocast=autocast
+        model.policy,
+        tokenizer.tokenizer,
+        drawing.max_tokens,
+        drawing.temperature,
+        autocast=autocast,
+        static_cache=drawing.cache == "static",
     )
     method = "PPO" if isinstance(config, PPOConfig) else "REINFORCE"
     say = Telling(f"{method} from {config.model}", config.steps, progress and processes().is_main_process, reward.usage)

@@ -77,6 +77,7 @@ class TransformersRollout:
         temperature: float,
         *,
         autocast: bool = False,
+        static_cache: bool = False,
     ) -> None:
         """Take a policy.
 
@@ -86,8 +87,9 @@ class TransformersRollout:
             max_tokens: the most tokens of a response, its end token included.
             temperature: above 0.
             autocast: multiply matrices in bfloat16, as training does.
+            static_cache: make room for all keys and values of a batch before.
         """
-        self._autocast = autocast
+        self._autocast, self._static_cache = autocast, static_cache
         self._local = LocalModel(policy, tokenizer)
         self._max_tokens, self._temperature = max_tokens, temperature
         self._batch_tokens = 16_384 if policy.device.type == "cpu" else 131_072
@@ -129,6 +131,7 @@ class TransformersRollout:
                     [self._temperature] * len(indices),
                     [seeds[index] for index in indices],
                     finished=None if finished is None else partial(tell, indices),
+                    static_cache=self._static_cache,
                 )
             for row, one in enumerate(drawn):
                 tell(indices, row, one)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_policy import tiny_policy
 from transformers import AutoTokenizer
+from transformers.cache_utils import DynamicLayer, StaticLayer
 
 from rlaif.training.models import load_policy
 from rlaif.training.policy_value import PolicyAndValue
@@ -113,6 +114,23 @@ def test_each_response_is_told_of_once_with_the_place_of_its_query(policy: Path)
     assert sorted(place for place, _ in told) == list(range(16))
     assert all(one == written[place] for place, one in told)
     assert rollout.generate(queries, seeds) == written
+
+
+def test_a_static_cache_draws_the_same(policy: Path) -> None:
+    model, tokenizer = load_policy(policy, torch.float32), AutoTokenizer.from_pretrained(policy)
+    growing, whole = (TransformersRollout(model, tokenizer, 8, 1.0, static_cache=static) for static in (False, True))
+    seen: list[type] = []
+    model.register_forward_pre_hook(
+        lambda _model, _given, options: seen.append(type(options["past_key_values"].layers[0])), with_kwargs=True
+    )
+    drawn = growing.generate(QUERIES, [1, 2, 3, 4])
+    assert set(seen) == {DynamicLayer}
+    seen.clear()
+    found = whole.generate(QUERIES, [1, 2, 3, 4])
+    assert set(seen) == {StaticLayer}
+    for one, other in zip(drawn, found, strict=True):
+        assert one.tokens == other.tokens
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
 
 
 def test_weights_that_are_loaded_are_drawn_from(policy: Path) -> None:
