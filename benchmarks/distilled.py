@@ -13,9 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from report import write
-from scipy import stats
+from report import over_seeds, write
 
 from rlaif.sampling import Sampler
 from rlaif.stages.judge import judge_file
@@ -77,8 +75,8 @@ def one_seed(seed: int, out: Path) -> dict[str, Any]:
     }
 
 
-def over_seeds(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Each number's mean over seeds, with a 95 % interval by Student's t."""
+def compared(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is compared, over seeds."""
     names = {
         "harmless before": lambda one: one["before"]["harmless"]["value"],
         "harmless gain, soft labels": lambda one: one["soft"]["harmless_gain"]["value"],
@@ -98,15 +96,7 @@ def over_seeds(found: list[dict[str, Any]]) -> dict[str, Any]:
     for key in ("reward_by_labels", "reward_by_start"):
         for name in found[0][key]:
             names[f"{key}, {name}"] = lambda one, key=key, name=name: one[key][name]["accuracy"]["value"]
-    return {name: _mean([value(one) for one in found]) for name, value in names.items()}
-
-
-def _mean(values: list[float]) -> dict[str, Any]:
-    facts: dict[str, Any] = {"mean": round(float(np.mean(values)), 4), "seeds": len(values)}
-    if len(values) > 1:
-        half = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
-        facts |= {"low": round(facts["mean"] - half, 4), "high": round(facts["mean"] + half, 4)}
-    return facts
+    return over_seeds(names, found)
 
 
 def main() -> None:
@@ -125,7 +115,7 @@ def main() -> None:
         found[seed] = json.loads(facts.read_text())
         print(json.dumps({seed: found[seed]}, indent=1), flush=True)
     if given.seed is None:
-        write("distilled", {"over_seeds": over_seeds(list(found.values())), "seeds": found})
+        write("distilled", {"over_seeds": compared(list(found.values())), "seeds": found})
 
 
 if __name__ == "__main__":
