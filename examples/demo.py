@@ -31,7 +31,7 @@ def main() -> None:
     lines = (ROOT / OUT / "labels" / "preferences.jsonl").read_text(encoding="utf-8").splitlines()
     asked = (ROOT / pairs).read_text(encoding="utf-8").splitlines()
     report([json.loads(line) for line in lines], len(asked))
-    rlaif("run", "examples/recipes/direct.yaml", f"out={OUT / 'direct'}", *sys.argv[1:])
+    rlaif("run", "examples/recipes/direct.yaml", *sys.argv[1:], "--out", str(OUT / "direct"))
 
 
 def rlaif(*words: str) -> None:
