@@ -156,6 +156,41 @@ def _serve(prefix: Prefix, rows: int) -> DynamicCache | None:
     return cache
 
 
+class _Roomy(DynamicLayer):  # type: ignore[misc]  # transformers has no types
+    """A layer's keys and values with room for all that will be written.
+
+    The plain layer copies them all for each token that is added: the cost of a text grows with its length squared.
+    """
+
+    def __init__(self, before: DynamicLayer, tokens: int) -> None:
+        super().__init__()
+        self._tokens, self._rooms = tokens, list[torch.Tensor]()
+        if before.is_initialized:
+            self.lazy_initialization(before.keys, before.values)
+            self.keys, self.values = before.keys, before.values
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        start, end = self.get_seq_length(), self.get_seq_length() + keys.shape[-2]
+        if self._rooms:
+            for room, new in zip(self._rooms, (keys, values), strict=True):
+                room[..., start:end, :] = new
+        else:
+            for whole in super().update(keys, values):
+                rest = whole.new_empty(*whole.shape[:-2], self._tokens, whole.shape[-1])
+                self._rooms.append(torch.cat([whole, rest], -2))
+        self.keys, self.values = (room[..., :end, :] for room in self._rooms)
+        return self.keys, self.values
+
+
+def _with_room(model: PreTrainedModel, cache: DynamicCache | None, tokens: int) -> DynamicCache | None:
+    """The cache with room for so many tokens to be written; as it is where a layer is not a plain one."""
+    roomy = DynamicCache(config=model.config) if cache is None else cache
+    if any(type(layer) is not DynamicLayer for layer in roomy.layers):
+        return cache
+    roomy.layers = [_Roomy(layer, tokens) for layer in roomy.layers]
+    return roomy
+
+
 class Batch(NamedTuple):
     """Left-padded rows behind a prefix: ids (B, T), mask (B, P + T) over prefix and rows, positions (B, T)."""
 
@@ -384,7 +419,7 @@ def generate(
     if static_cache:
         options["cache_implementation"] = "static"
     else:
-        options["past_key_values"] = _serve(prefix, len(rows))
+        options["past_key_values"] = _with_room(model, _serve(prefix, len(rows)), max_tokens)
     output = model.generate(
         ids,
         attention_mask=batch.mask.long(),
