@@ -23,6 +23,8 @@ from rlaif.stages.train import train
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PHASES = ("generate", "judge", "score", "train")
+STEPS = 50
+"""Of 64 responses: 3,200 scores."""
 WAYS = ("direct", "reward model and PPO", "DPO")
 
 
@@ -34,6 +36,7 @@ def by_reward_model(seed: int, out: Path, distilled: Path) -> Path:
         "watch.gold=null",
         f"labeler.reward_model={distilled}/reward/model",
         f"optimisation.seed={seed}",
+        f"steps={STEPS}",
     ]
     (done,) = train("ppo", EXAMPLES / "direct.yaml", out / "ppo-by-reward-model", overrides=given)
     sampler = Sampler(str(done.model), max_tokens=128, seed=seed)
@@ -44,7 +47,7 @@ def by_reward_model(seed: int, out: Path, distilled: Path) -> Path:
 
 def one_seed(seed: int, out: Path, distilled: Path) -> dict[str, Any]:
     """Everything for one seed; what is there already is not made again."""
-    run_recipe(EXAMPLES / "recipes" / "direct.yaml", {"seed": seed}, out=out)
+    run_recipe(EXAMPLES / "recipes" / "direct.yaml", {"seed": seed, "steps": STEPS}, out=out)
     run_recipe(EXAMPLES / "recipes" / "distilled.yaml", {"seed": seed}, out=distilled)
     after = [out / "after", by_reward_model(seed, out, distilled), distilled / "after"]
     before, *trained = gold_rates([out / "before", *after])

@@ -39,7 +39,8 @@ class Stepping(Config):
         learning_rate: the highest; it falls to 0 along a line.
         warmup_share: of the steps, in which the rate rises from 0.
         value_warmup_steps: steps at the beginning in which only the value head learns.
-        value_trunk: `shared` lets V read the policy's hidden states, `separate` those of a second copy.
+        value_trunk: `shared` lets V read the policy's hidden states, `separate` those of a second copy, which costs its
+            memory and a third more time, and foresees much more of the returns.
         value_coef: weight of the value loss.
         micro_batch: responses that go through the model at once, in each process.
         autocast: multiply matrices in bfloat16, in drawing too; on an accelerator if None. Weights are in float32.
