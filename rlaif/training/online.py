@@ -355,8 +355,9 @@ class Online:
 
     def save(self) -> None:
         """Write a checkpoint: every number that a resumed training could not make again."""
-        # Drawn from the policy of a step before, which nobody has any more.
-        ahead = self._asked[self.step].state() if self.drawing.one_step_off and self.step in self._asked else None
+        asked = self._asked.get(self.step) if self.drawing.one_step_off else None
+        # Drawn from the policy of a step before, which nobody has any more; what is not scored yet is of this one.
+        ahead = asked.state() if asked is not None and asked.found is not None else None
         state = {
             "step": self.step,
             "updates": self._updates,

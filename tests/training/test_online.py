@@ -400,6 +400,21 @@ def test_one_step_off_an_outage_that_lasts_saves_what_was_drawn_before(folder: P
     assert same(trained(folder, tmp_path / "out", RunningNormalised(OfTokens()), overlap=True, **OFF), whole)
 
 
+def test_one_step_off_a_run_that_broke_off_before_its_first_responses_were_scored_draws_them_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    whole = trained(folder, tmp_path / "whole", OfTokens(), overlap=True, **OFF)
+    with pytest.raises(BrokenOffError), training(folder, tmp_path / "out", OfTokens(), overlap=True, **OFF) as run:
+
+        def no_memory(*_: Any, **__: Any) -> Any:
+            raise BrokenOffError
+
+        run.model.forward = no_memory
+        train_ppo(run, CLIPPING, ADAPTIVE)
+    assert [path.name for path in (tmp_path / "out").glob("checkpoint-*")] == ["checkpoint-0"]
+    assert same(trained(folder, tmp_path / "out", OfTokens(), overlap=True, **OFF), whole)
+
+
 # Outages and failures
 
 
