@@ -76,7 +76,7 @@ class OnlineConfig(Config):
         queries: what it answers: a file or run folder.
         steps: in all.
         limit: take only the first queries.
-        lora: train adapters instead of all weights; the reference is then the same model without them.
+        lora: train adapters instead of all weights, without dropout; the reference is then the same model without them.
         rollout: what a step draws.
         optimisation: how weights change.
         kl: how the policy is held to the reference.

@@ -68,7 +68,7 @@ class PolicyAndValue(torch.nn.Module):
         if adapters is not None:
             from peft import get_peft_model
 
-            self._adapted = [get_peft_model(policy, adapters)]
+            self._adapted = [_without_dropout(get_peft_model(policy, adapters))]
         for one in (policy, value_trunk) if gradient_checkpointing else ():
             if one is not None:
                 checkpoint_activations(one)

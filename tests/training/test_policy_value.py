@@ -198,6 +198,19 @@ def test_dropout_is_off_in_training_too(folder: Path) -> None:
     assert policy.model.layers[1].mlp.extra.p == 0
 
 
+def test_adapters_have_no_dropout_in_the_training_mode_that_checkpointing_needs(folder: Path) -> None:
+    torch.manual_seed(0)
+    model = PolicyAndValue(
+        load_policy(folder, torch.float32), None, None, Lora(rank=4, dropout=0.5), gradient_checkpointing=True
+    )
+    with torch.no_grad():
+        for name, one in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(one, std=0.1)
+        first, second = (model(rows(), 1.0).logprobs for _ in range(2))
+    assert torch.equal(first, second)
+
+
 def test_no_token_of_a_response_is_left_and_there_is_a_graph_all_the_same(folder: Path) -> None:
     model = model_of(folder)
     found = model(rows([[0, 3]], [[]]), 1.0)
