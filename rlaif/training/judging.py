@@ -117,6 +117,7 @@ class Judge:
         self.reward = reward
         self._settings, self._say = settings, say
         self._before: dict[str, Any] = {}
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
 
@@ -128,12 +129,28 @@ class Judge:
 
     def __exit__(self, *error: object) -> None:
         try:
-            if isinstance(self.reward, AbstractAsyncContextManager):
-                self._run(self.reward.__aexit__(None, None, None)).result()
+            self._run(self._close()).result()
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+    async def _close(self) -> None:
+        """Close the reward function, when what it was asked and nobody waits for any more has let go of it."""
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        if isinstance(self.reward, AbstractAsyncContextManager):
+            await self.reward.__aexit__(None, None, None)
+
+    async def _in_order(self, candidates: Sequence[Candidate]) -> list[Reward]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            return await in_order(self.reward, candidates)
+        finally:
+            self._under_way.remove(task)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -153,7 +170,7 @@ class Judge:
             candidates: the responses.
         """
         self._before = self.reward.state_dict()
-        return self._run(in_order(self.reward, candidates))
+        return self._run(self._in_order(candidates))
 
     def wait(
         self,

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
@@ -216,6 +217,25 @@ def test_a_reward_is_opened_asked_and_closed_in_one_loop_and_closed_after_an_err
     assert len({loop for _, loop, _ in reward.loops}) == 1
     assert {thread for _, _, thread in reward.loops} == {"judge"}
     assert reward.loops[0][1].is_closed()
+
+
+def test_what_nobody_waits_for_any_more_ends_before_the_reward_is_closed() -> None:
+    class Slow(Opened):
+        async def __call__(self, batch: Sequence[Candidate]) -> Any:
+            self._note("asked")
+            try:
+                await asyncio.sleep(60)
+                yield 0, 1.0
+            finally:
+                self._note("let go")
+
+    reward = Slow()
+    with Judge(reward, Failures()) as judge:
+        asked = judge.ask(candidates(1))
+        while len(reward.loops) < 2:
+            time.sleep(0.01)
+    assert [what for what, _, _ in reward.loops] == ["opened", "asked", "let go", "closed"]
+    assert asked.cancelled()
 
 
 def test_an_outage_does_not_hold_up_whoever_asks_for_an_end() -> None:
