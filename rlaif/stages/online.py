@@ -239,12 +239,13 @@ def _training(
         if processes().is_main_process:
             watchers = Watchers(config.watch, run, tokenizer, others, say.warn)
 
-            def watch(step: int, metrics: Mapping[str, float | None]) -> None:
+            def watch(step: int, metrics: Mapping[str, float | None]) -> str | None:
                 say.step(step, metrics)
                 log(step, metrics)
                 looked = watchers.look(step, metrics)
                 log(step, {f"held_out_{name}": value for name, value in looked.items() if name != "step"})
                 say.read(out)
+                return watchers.complain(step, metrics)
 
             run.watch = watch
         tracker = config.watch.tracker if processes().is_main_process else None

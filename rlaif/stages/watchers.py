@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rlaif.config import Config
-from rlaif.errors import RowError, TrainingError
+from rlaif.errors import RowError
+from rlaif.labeling.score import scale
 from rlaif.pocket.data import gold
 from rlaif.records import Failure, Turn
 from rlaif.rewards import Candidate, FromScores, Reward, RewardFn, rewards
@@ -100,8 +101,8 @@ class Watchers:
             settings: the section.
             run: the training.
             tokenizer: the policy's.
-            others: reward functions by name, none of which is the training's own object, whose state must not change;
-                `labeler` and `other_form` are compared with one another.
+            others: reward functions by name; the training's own may be among them only if it has no state, which must
+                not change here. `labeler` and `other_form` are compared with one another.
             warn: told of what is wrong.
 
         Raises:
@@ -126,20 +127,28 @@ class Watchers:
 
         Returns:
             What is said of the held-out queries, where they are answered.
-
-        Raises:
-            TrainingError: something is wrong, and that is to stop the training.
         """
         is_time = step % self._settings.every_steps == 0 or step == self._run.steps
-        row = self._answer(step, metrics) if self._queries and is_time else {}
-        for name, text in complaints(metrics, self._settings).items():
+        return self._answer(step, metrics) if self._queries and is_time else {}
+
+    def complain(self, step: int, metrics: Mapping[str, float | None]) -> str | None:
+        """Warn of what is wrong with a step that is done, once of each.
+
+        Args:
+            step: how many are done.
+            metrics: of the step.
+
+        Returns:
+            Why training is to end, if that is wanted and something is wrong.
+        """
+        found = complaints(metrics, self._settings)
+        for name, text in found.items():
             if name not in self._warned:
                 self._warned.add(name)
                 self._warn(f"step {step}: {text}")
-            if self._settings.stop:
-                self._run.save()
-                raise TrainingError(f"step {step}: {text}, and watch.stop is set; a checkpoint is kept")
-        return row
+        if not found or not self._settings.stop:
+            return None
+        return f"step {step}: {next(iter(found.values()))}, and watch.stop is set; a checkpoint is kept"
 
     def _answer(self, step: int, metrics: Mapping[str, float | None]) -> dict[str, Any]:
         started = time.monotonic()
@@ -226,7 +235,7 @@ def gold_scores(exchanges: Sequence[tuple[tuple[Turn, ...], str]], task: Any) ->
     found: list[float | RowError] = []
     for query, response in exchanges:
         try:
-            found.append(2 * (gold(task, query, response) - 1) / 9 - 1)
+            found.append(scale(gold(task, query, response)))
         except RowError as error:
             found.append(error)
     return found

@@ -53,7 +53,7 @@ class Online:
         steps: in all.
         out: the run folder.
         overlap: judge while the reference and the values are computed; not for a labeler that runs on the same cores.
-        watch: told of each step's metrics.
+        watch: told of each step's metrics; a text that it returns says why training is to end with a checkpoint.
         keeper: hears the signals that ask for an end.
         step: how many steps are done.
         optimizer: of all that is trained.
@@ -74,7 +74,7 @@ class Online:
     steps: int
     out: Path
     overlap: bool = False
-    watch: Callable[[int, Mapping[str, float | None]], None] = lambda step, metrics: None
+    watch: Callable[[int, Mapping[str, float | None]], str | None] = lambda step, metrics: None
     keeper: SaveAtTheEnd = field(default_factory=SaveAtTheEnd)
     step: int = 0
     optimizer: torch.optim.AdamW = field(init=False)
@@ -380,6 +380,7 @@ class Online:
         Raises:
             KeyboardInterrupt: after Ctrl-C, when a checkpoint is written.
             SystemExit: after SIGTERM (143), likewise.
+            TrainingError: who watches says that training is to end, likewise.
         """
         del self._asked[self.step]
         self.step += 1
@@ -391,10 +392,13 @@ class Online:
                 if self._board is not None and value is not None:
                     self._board.add_scalar(name, value, self.step)
         self.seconds.clear()
-        self.watch(self.step, {**shared, **seconds})
+        # Only the main process may have one who watches; all must end together.
+        wrong = next(filter(None, gather_object([self.watch(self.step, {**shared, **seconds})])), None)
         heard = self.heard()
-        if heard or self.step % self.saving.every_steps == 0 or self.step == self.steps:
+        if wrong or heard or self.step % self.saving.every_steps == 0 or self.step == self.steps:
             self.save()
+        if wrong:
+            raise TrainingError(wrong)
         if heard and self.step < self.steps:
             raise KeyboardInterrupt if heard == signal.SIGINT else SystemExit(128 + heard)
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from rlaif.errors import ConfigError
+from rlaif.errors import ConfigError, TrainingError
 from rlaif.generation import Continuation
 from rlaif.records import Failure, Turn
 from rlaif.rewards import Candidate, RunningNormalised
@@ -178,6 +178,18 @@ def _end_at(run: Online, end: int | None, step: int, _: Any) -> None:
         run.keeper.signal = signal.SIGTERM
 
 
+def watched(policy: Path, out: Path) -> None:
+    """A training that the main process's watcher ends after its first step."""
+    run, _ = recorded_step(policy, out, {}, steps=4)
+    if processes().is_main_process:
+        run.watch = lambda step, _: f"step {step} is wrong"
+    try:
+        with run.judge:
+            train_ppo(run, Clipping(epochs=1), KL())
+    except TrainingError as error:
+        (out / f"ended-{processes().process_index}").write_text(str(error))
+
+
 if __name__ == "__main__":
     assert processes().num_processes == 2
     policy, out = Path(sys.argv[1]), Path(sys.argv[2])
@@ -186,4 +198,5 @@ if __name__ == "__main__":
     gone_on(policy, out / "uninterrupted", None)
     gone_on(policy, out / "interrupted", 2, None)
     gone_on(policy, out / "by one at first", None, memory=False)
+    watched(policy, out / "watched")
     refused(policy, out / "refused")

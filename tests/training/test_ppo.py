@@ -412,6 +412,11 @@ def test_two_processes_go_on_with_what_one_began(folder: Path, tmp_path: Path, b
         torch.testing.assert_close(found[name], one, rtol=0, atol=1e-10)
 
 
+def test_what_the_main_process_sees_ends_both_with_a_checkpoint(by_two: Path) -> None:
+    assert [(by_two / "watched" / f"ended-{rank}").read_text() for rank in range(2)] == ["step 1 is wrong"] * 2
+    assert [path.name for path in (by_two / "watched").glob("checkpoint-*")] == ["checkpoint-1"]
+
+
 def test_more_processes_than_responses_are_refused_before_a_model_is_looked_for(by_two: Path) -> None:
     for rank in range(2):
         assert (by_two / f"refused-{rank}").read_text() == (
