@@ -10,8 +10,9 @@ import functools
 import inspect
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from rlaif.errors import RewardError
 from rlaif.records import Failure, Turn
@@ -96,6 +97,23 @@ def begin(fn: RewardFn, candidate: Candidate) -> None:
     """
     if isinstance(fn, Early):
         fn.begin(candidate)
+
+
+class Opening:
+    """What is made of other reward functions: they are opened and closed with it, where they can be."""
+
+    def __init__(self, fns: Iterable[RewardFn]) -> None:
+        self._inner = list({id(fn): fn for fn in fns}.values())
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for fn in self._inner:
+            if isinstance(fn, AbstractAsyncContextManager):
+                await self._stack.enter_async_context(fn)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
 
 
 async def in_order(fn: RewardFn, batch: Sequence[Candidate]) -> list[Reward]:

@@ -9,14 +9,15 @@ import numpy as np
 
 from rlaif.errors import ConfigError, RewardError
 from rlaif.records import Failure
-from rlaif.rewards.base import Candidate, Reward, RewardFn, added_usage, begin, check_state, name_of, together
+from rlaif.rewards.base import Candidate, Opening, Reward, RewardFn, added_usage, begin, check_state, name_of, together
 from rlaif.rewards.shaping import PerItem, divisor
 
 
-class _Several:
+class _Several(Opening):
     """What mixtures share: usage and state of their parts."""
 
     def __init__(self, fns: Sequence[RewardFn]) -> None:
+        super().__init__(fns)
         self._fns = tuple(fns)
 
     def begin(self, candidate: Candidate) -> None:

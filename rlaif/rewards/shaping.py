@@ -9,16 +9,17 @@ import numpy as np
 
 from rlaif.errors import ConfigError, RewardError
 from rlaif.records import Failure
-from rlaif.rewards.base import Candidate, Reward, RewardFn, begin, check_state, checked, in_order
+from rlaif.rewards.base import Candidate, Opening, Reward, RewardFn, begin, check_state, checked, in_order
 
 _ROUNDING = 1e-12
 """A spread that is a smaller part of the mean is rounding of equal numbers, not spread."""
 
 
-class _Around:
+class _Around(Opening):
     """What rewards around another share: its usage, and its state beside their own."""
 
     def __init__(self, fn: RewardFn) -> None:
+        super().__init__([fn])
         self._fn = fn
 
     def begin(self, candidate: Candidate) -> None:

@@ -112,13 +112,16 @@ def test_what_was_begun_in_vain_is_stopped_at_the_end_and_unopened_nothing_begin
     asyncio.run(train())
 
 
-def test_a_mixture_lets_its_parts_begin() -> None:
+def test_a_mixture_opens_its_parts_with_itself_and_lets_them_begin() -> None:
     async def train() -> float:
         inner = LabelerReward(scorer())
-        async with inner:
-            begin(Clipped(WeightedSum([(inner, 0.5)]), -1.0, 1.0), batch("an egg")[0])
+        async with Clipped(WeightedSum([(inner, 0.5), (inner, 0.25)]), -1.0, 1.0) as mixture:
+            begin(mixture, batch("an egg")[0])
             await asyncio.sleep(0.05)
-            return inner.usage()["asked"]
+        assert len(asyncio.all_tasks()) == 1
+        # Closed, it begins nothing.
+        begin(mixture, batch("another egg")[0])
+        return inner.usage()["asked"]
 
     assert asyncio.run(train()) == 1
 
