@@ -49,7 +49,7 @@ class Labeler(Config):
         base_url: of a server that speaks the provider's protocol.
         key_variable: the environment variable that holds its key.
         concurrency: requests under way at once.
-        max_cost_usd: a cap that is never passed.
+        max_cost_usd: a cap that no start passes; of several processes each has an equal share of it.
         prices: a file with prices of tokens.
         ledger: where a service's answers are kept; `ledger.sqlite` beside the run folder if None.
     """
@@ -259,10 +259,11 @@ def _training(
 
 
 def _budget(asked: Labeler) -> Any:
-    """The cap of all that is asked: for the reward, and beside it."""
+    """The cap of all that this process asks: for the reward, and beside it."""
     from rlaif.llm.prices import Budget
 
-    return Budget(asked.max_cost_usd) if asked.max_cost_usd is not None else None
+    # What the others have spent no process knows.
+    return Budget(asked.max_cost_usd / processes().num_processes) if asked.max_cost_usd is not None else None
 
 
 def _reward(config: OnlineConfig, out: Path, budget: Any) -> tuple[RewardFn, bool]:

@@ -20,7 +20,7 @@ from rlaif.errors import ConfigError, TrainingError
 from rlaif.generation import Continuation
 from rlaif.records import Failure, Turn
 from rlaif.rewards import Candidate, RunningNormalised
-from rlaif.stages.online import PPOConfig, run_online
+from rlaif.stages.online import Labeler, PPOConfig, _budget, run_online
 from rlaif.training.fitting import processes
 from rlaif.training.judging import Failures, Judge
 from rlaif.training.kl_control import KL
@@ -199,4 +199,5 @@ if __name__ == "__main__":
     gone_on(policy, out / "interrupted", 2, None)
     gone_on(policy, out / "by one at first", None, memory=False)
     watched(policy, out / "watched")
+    (out / f"cap-{processes().process_index}").write_text(str(_budget(Labeler(max_cost_usd=3.0)).cap_usd))
     refused(policy, out / "refused")

@@ -417,6 +417,10 @@ def test_what_the_main_process_sees_ends_both_with_a_checkpoint(by_two: Path) ->
     assert [path.name for path in (by_two / "watched").glob("checkpoint-*")] == ["checkpoint-1"]
 
 
+def test_two_processes_keep_one_cap_together(by_two: Path) -> None:
+    assert [float((by_two / f"cap-{rank}").read_text()) for rank in range(2)] == [1.5, 1.5]
+
+
 def test_more_processes_than_responses_are_refused_before_a_model_is_looked_for(by_two: Path) -> None:
     for rank in range(2):
         assert (by_two / f"refused-{rank}").read_text() == (
