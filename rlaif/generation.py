@@ -416,9 +416,9 @@ def generate(
         finished(row, _until_end(tokens.tolist(), stops, None, max_tokens, drawing.logprobs[row].tolist()))
 
     options: dict[str, Any] = {"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}
-    if static_cache:
-        options["cache_implementation"] = "static"
-    else:
+    # In place of what the model's own settings say, which do not go with a cache that is given.
+    options["cache_implementation"] = "static" if static_cache else None
+    if not static_cache:
         options["past_key_values"] = _with_room(model, _serve(prefix, len(rows)), max_tokens)
     output = model.generate(
         ids,

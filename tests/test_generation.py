@@ -145,6 +145,16 @@ def test_a_row_is_told_of_when_it_ends_and_others_go_on(tiny_model: Path) -> Non
         assert one.logprobs == written[row].logprobs
 
 
+@pytest.mark.parametrize("start", ["", "Shared start. "])
+def test_a_cache_that_a_model_s_own_settings_name_changes_nothing(tiny_model: Path, start: str) -> None:
+    local, encoder = open_local(tiny_model)
+    prefix = generation.read_prefix(local.model, encoder.text(start))
+    rows = [encoder.text(text) for text in ("short", "a much longer row of text")]
+    plain = generation.generate(local, prefix, rows, 8, [0.8, 0.8], [0, 1])
+    local.model.generation_config.cache_implementation = "static"
+    assert generation.generate(local, prefix, rows, 8, [0.8, 0.8], [0, 1]) == plain
+
+
 def test_sampling_follows_the_tempered_probabilities(tiny_model: Path) -> None:
     local, encoder = open_local(tiny_model)
     row, n, temperature = encoder.text("a text"), 4000, 2.0
