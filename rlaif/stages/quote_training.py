@@ -1,5 +1,6 @@
 """What an online training would ask of its labeler, before it runs: steps × batch responses, and what watches."""
 
+import math
 import random
 from collections.abc import Sequence
 from itertools import islice
@@ -49,8 +50,8 @@ def quote_training(
         raise ConfigError(f"{config}: labeler.reward_model rewards; nobody is asked, and nothing is paid")
     items = settings.steps * settings.rollout.batch
     if settings.watch.queries is not None:
-        # Before the first step and every so many: the labeler, itself in another form, and the anchors again.
-        items += (settings.steps // settings.watch.every_steps + 1) * settings.watch.limit * 3
+        # At first, every so many steps and at last: the labeler, itself in another form, and the anchors again.
+        items += (math.ceil(settings.steps / settings.watch.every_steps) + 1) * settings.watch.limit * 3
     said: dict[str, Any] = {"exemplars": asked.exemplars, "rationale": asked.rationale, "method": asked.method}
     verdicts = build(PreferenceConfig, said, "quote")
     prompter = Prompter(load_task(asked.task), "score", verdicts.preamble, asked.exemplars, asked.rationale)

@@ -45,6 +45,8 @@ def test_steps_batch_and_watchers_multiply_and_models_can_be_compared(config: Pa
     told = quote_training(config, ["steps=30", watch], models=["openai:gpt-4.1-mini", "pocket:labeler-s"])
     # 30 · 8 responses, and 4 looks at 5 responses, each judged three times.
     assert told.items == 30 * 8 + 4 * 5 * 3 == 300
+    # Behind step 35 comes a look too.
+    assert quote_training(config, ["steps=35", watch], models=["pocket:labeler-s"]).items == 35 * 8 + 5 * 5 * 3
     assert [one.llm for one in told.quotes] == ["openai:gpt-4.1-mini", "pocket:labeler-s"]
     assert told.quotes[0].cost_usd is not None
     assert told.quotes[0].cost_usd[0] < told.quotes[0].cost_usd[1]
