@@ -139,14 +139,13 @@ def _ends(steps: Rows, name: str, responses: int) -> tuple[Estimate, Estimate]:
 
 
 def _of_step(row: Mapping[str, Any], name: str, responses: int) -> Estimate:
-    """A mean over a step's responses; of the score those that have one, with the interval of its standard error."""
+    """A mean over a step's responses that have a score, of which it has the interval; or a share of all of them."""
     value = number(row, name)
     if value is None:
         return Estimate(None)
-    if name != "score":
-        return Estimate(value, n=responses, clusters=responses)
-    n = round(responses * (1 - (number(row, "masked_share") or 0.0)))
-    error = _standard_error(row, n)
+    is_of_all = name == "distinct_share"
+    n = responses if is_of_all else round(responses * (1 - (number(row, "masked_share") or 0.0)))
+    error = _standard_error(row, n) if name == "score" else None
     if error is None:
         return Estimate(value, n=n, clusters=n)
     return Estimate(value, value - _Z95 * error, value + _Z95 * error, n, n, "normal")

@@ -66,6 +66,8 @@ def test_the_headline_tells_first_and_last_step_with_their_n() -> None:
     # √(.5² / 99 + .4² / 67) = .07010, times 1.96 = .1374
     assert score["change"].low == pytest.approx(0.6 - 0.1374, abs=1e-4)
     assert rows["KL per sequence, nats"]["at the end"].value == 4.0
+    # Of those that are not masked, as the score: 100 · (1 − 0.32).
+    assert rows["KL per sequence, nats"]["at the end"].n == rows["score, as trained on"]["at the end"].n == 68
     assert rows["distinct responses, share"]["at the end"].value == 0.5
     # 0 + 100 + 32 of 300
     masked = rows["masked responses, share of all steps"]["at the end"]
