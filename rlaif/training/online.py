@@ -52,7 +52,8 @@ class Online:
         failures: the section.
         steps: in all.
         out: the run folder.
-        overlap: judge while the reference and the values are computed; not for a labeler that runs on the same cores.
+        overlap: judge while responses are drawn, and while the reference and the values are computed; not for a labeler
+            that runs on the same cores.
         watch: told of each step's metrics; a text that it returns says why training is to end with a checkpoint.
         keeper: hears the signals that ask for an end.
         step: how many steps are done.

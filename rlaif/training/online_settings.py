@@ -16,8 +16,8 @@ class Drawing(Config):
         temperature: of the draws.
         missing_eos_penalty: taken from the score of a response that was cut.
         query_tokens: of a query; a longer one loses tokens from its left.
-        cache: of keys and values while responses are drawn: `dynamic` grows, `static` is made whole before, which an
-            accelerator's compiled decoding needs and a CPU only pays for.
+        cache: of keys and values while responses are drawn: what is read of it grows with `dynamic`, and is always the
+            whole with `static`, which an accelerator's compiled decoding needs and a CPU only pays for.
         one_step_off: draw the next step's responses while this step's are judged, for a slow labeler. They come from
             the policy before this step's update; the ratio to it corrects for that. One that rewards on this machine's
             own cores gains nothing.
