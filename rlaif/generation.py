@@ -21,10 +21,11 @@ from transformers import (
     LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    StaticCache,
     StoppingCriteria,
     StoppingCriteriaList,
 )
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, StaticLayer
 from transformers.utils import logging
 
 from rlaif.errors import ModelError
@@ -189,6 +190,21 @@ def _with_room(model: PreTrainedModel, cache: DynamicCache | None, tokens: int) 
         return cache
     roomy.layers = [_Roomy(layer, tokens) for layer in roomy.layers]
     return roomy
+
+
+class _Alike(StaticLayer):  # type: ignore[misc]  # transformers has no types
+    """A static layer whose values are as wide as its keys, which autocast leaves in float32 behind a rotation."""
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        found: tuple[torch.Tensor, torch.Tensor] = super().update(keys, values.to(keys.dtype))
+        return found
+
+
+def _static(model: PreTrainedModel, tokens: int) -> StaticCache:
+    """A cache of so many tokens that autocast can write to."""
+    cache = StaticCache(config=model.config.get_text_config(decoder=True), max_cache_len=tokens)
+    cache.layers = [_Alike(tokens) if type(layer) is StaticLayer else layer for layer in cache.layers]
+    return cache
 
 
 class Batch(NamedTuple):
@@ -417,9 +433,13 @@ def generate(
 
     options: dict[str, Any] = {"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}
     # In place of what the model's own settings say, which do not go with a cache that is given.
-    options["cache_implementation"] = "static" if static_cache else None
+    options["cache_implementation"] = None
     if not static_cache:
         options["past_key_values"] = _with_room(model, _serve(prefix, len(rows)), max_tokens)
+    elif torch.is_autocast_enabled(model.device.type):
+        options["past_key_values"] = _static(model, ids.shape[1] + max_tokens)
+    else:
+        options["cache_implementation"] = "static"
     output = model.generate(
         ids,
         attention_mask=batch.mask.long(),

@@ -116,9 +116,13 @@ def test_each_response_is_told_of_once_with_the_place_of_its_query(policy: Path)
     assert rollout.generate(queries, seeds) == written
 
 
-def test_a_static_cache_draws_the_same(policy: Path) -> None:
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_static_cache_draws_the_same(policy: Path, autocast: bool) -> None:
     model, tokenizer = load_policy(policy, torch.float32), AutoTokenizer.from_pretrained(policy)
-    growing, whole = (TransformersRollout(model, tokenizer, 8, 1.0, static_cache=static) for static in (False, True))
+    growing, whole = (
+        TransformersRollout(model, tokenizer, 8, 1.0, static_cache=static, autocast=autocast)
+        for static in (False, True)
+    )
     seen: list[type] = []
     model.register_forward_pre_hook(
         lambda _model, _given, options: seen.append(type(options["past_key_values"].layers[0])), with_kwargs=True
@@ -127,10 +131,10 @@ def test_a_static_cache_draws_the_same(policy: Path) -> None:
     assert all(issubclass(one, DynamicLayer) for one in seen)
     seen.clear()
     found = whole.generate(QUERIES, [1, 2, 3, 4])
-    assert set(seen) == {StaticLayer}
+    assert all(issubclass(one, StaticLayer) for one in seen)
     for one, other in zip(drawn, found, strict=True):
         assert one.tokens == other.tokens
-        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+        assert one.logprobs == pytest.approx(other.logprobs, abs=2e-2 if autocast else 1e-5)
 
 
 def test_weights_that_are_loaded_are_drawn_from(policy: Path) -> None:
