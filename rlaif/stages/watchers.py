@@ -8,9 +8,9 @@ change when the labeler is asked in another form; and how far it has drifted on 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlaif.config import Config
 from rlaif.errors import RowError
@@ -58,6 +58,13 @@ class Watch(Config):
     max_length_correlation: float = Field(default=0.8, gt=0, le=1)
     min_distinct_share: float = Field(default=0.2, ge=0, le=1)
     stop: bool = False
+
+    @model_validator(mode="after")
+    def _what_answers_is_there(self) -> Self:
+        for name in ("second_labeler", "gold"):
+            if self.queries is None and getattr(self, name) is not None:
+                raise ValueError(f"watch.{name} judges answers to held-out queries: name them in watch.queries")
+        return self
 
 
 def complaints(metrics: Mapping[str, float | None], limits: Watch) -> dict[str, str]:

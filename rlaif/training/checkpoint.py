@@ -35,7 +35,7 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) ->
 
 
 def save(out: Path, step: int, state: Mapping[str, Any], keep: int) -> None:
-    """Write a checkpoint, and remove older ones.
+    """Write a checkpoint, unless the step has one already, and remove older ones.
 
     Args:
         out: the run folder.
@@ -49,11 +49,11 @@ def save(out: Path, step: int, state: Mapping[str, Any], keep: int) -> None:
     folder = out / f"checkpoint-{step}"
     draft = out / f".checkpoint-{step}.draft"
     shutil.rmtree(draft, ignore_errors=True)
-    with saving(folder):
-        draft.mkdir(parents=True)
-        torch.save(dict(state), draft / "state.pt")
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.replace(folder)
+    if not folder.is_dir():
+        with saving(folder):
+            draft.mkdir(parents=True)
+            torch.save(dict(state), draft / "state.pt")
+            draft.replace(folder)
     for older in _folders(out)[:-keep]:
         shutil.rmtree(older)
 

@@ -82,7 +82,10 @@ class Asked:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold of responses that were drawn before it: `written` and `found`."""
-        return {"written": [list(one) for one in self.written], "found": self.found}
+        assert self.found is not None
+        # Other processes are sent it, and have devices of their own.
+        found = {name: one.cpu() for name, one in self.found.items()}
+        return {"written": [list(one) for one in self.written], "found": found}
 
     def drawn(self, scores: Sequence[float | None], missing_eos_penalty: float) -> Drawn:
         """With their scores they are what is trained on.

@@ -336,6 +336,12 @@ def test_what_watches_is_paid_from_the_labeler_s_cap_and_every_start_tells_what_
     )
 
 
+@pytest.mark.parametrize("name", ["gold", "second_labeler"])
+def test_a_watcher_without_queries_to_watch_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"watch\.{name} judges answers to held-out queries"):
+        Watch(**{name: "harmlessness"})
+
+
 @pytest.mark.parametrize("by", ["reward_model", "function"])
 def test_a_second_labeler_watches_whoever_rewards(
     config: Callable[..., Path], tmp_path: Path, policy: Path, by: str
