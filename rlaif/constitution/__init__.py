@@ -1,0 +1,1 @@
+"""Constitutional AI: principles for critique, revision and comparison."""
