@@ -8,6 +8,7 @@ import typer
 from rlaif.cli import (
     audit,
     calibration,
+    constitution,
     evaluate,
     judging,
     ledger,
@@ -46,6 +47,7 @@ app.add_typer(recipe.app)
 app.add_typer(training.app, name="train")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(pocket.app, name="pocket")
+app.add_typer(constitution.app, name="constitution")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,80 @@
+"""`rlaif constitution`: look over and read lists of principles."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlaif.cli.say import print_table, say
+
+app = typer.Typer(no_args_is_help=True, help="Look over and read constitutions: principles to revise and to label by.")
+
+Name = Annotated[str, typer.Argument(help="harmless, helpful-honest, or the path of your own YAML file or folder.")]
+
+
+class KindName(StrEnum):
+    """The choices of `--kind`."""
+
+    critique = "critique"
+    revision = "revision"
+    comparison = "comparison"
+
+
+@app.command(
+    "check",
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif constitution check mine.yaml\n\n"
+    "rlaif constitution check harmless --tokenizer path/to/model",
+)
+def check(
+    constitution: Name,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="Count tokens too, by the tokenizer in this model folder.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 on remarks too.")] = False,
+) -> None:
+    """Name every fault with its line; then remark on what is probably not meant, and say how long it is.
+
+    Remarked on are missing parts, principles that nearly repeat each other, and requests that name no behaviour. These
+    are found by words alone: what means the same in other words is not seen. With a fault the exit code is 2.
+    """
+    from rlaif.stages.constitution import check_constitution
+
+    found = check_constitution(constitution, tokenizer)
+    for fault in found.faults:
+        say.print(f"error: {fault}", markup=False)
+    if found.faults:
+        raise typer.Exit(2)
+    for remark in found.remarks:
+        typer.echo(remark)
+    rows = [
+        [
+            one.part,
+            *(f"{n:,}" for n in (one.texts, one.words, one.longest, one.characters)),
+            *([] if one.tokens is None else [f"{one.tokens:,}"]),
+        ]
+        for one in found.sizes
+    ]
+    print_table(["part", "n", "words", "longest", "characters", *([] if tokenizer is None else ["tokens"])], rows)
+    count = len(found.remarks)
+    typer.echo(f"{found.path}: no faults, {count or 'no'} remark{'' if count == 1 else 's'}")
+    if strict and found.remarks:
+        raise typer.Exit(1)
+
+
+@app.command(
+    "show",
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif constitution show harmless\n\n"
+    "rlaif constitution show helpful-honest --kind comparison",
+)
+def show(
+    constitution: Name,
+    kind: Annotated[KindName | None, typer.Option("--kind", help="Only these.")] = None,
+) -> None:
+    """Print a constitution as a page to read: principles, questions and exemplars."""
+    from rlaif.constitution.files import load_constitution
+    from rlaif.constitution.page import page
+
+    typer.echo(page(load_constitution(constitution), kind.value if kind is not None else None))
