@@ -59,6 +59,10 @@ def test_the_wheel_labels_in_another_folder(wheel: Path, tmp_path: Path) -> None
     done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len((work / "run" / "preferences.jsonl").read_text().splitlines()) == 5
+    words = [sys.executable, "-P", "-m", "rlaif", "constitution", "check", "harmless"]
+    done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{site / 'rlaif' / 'constitutions' / 'harmless.yaml'}: no faults, no remarks" in done.stdout
     where = [sys.executable, "-P", "-c", "import rlaif; print(rlaif.__file__)"]
     assert str(site) in subprocess.run(where, cwd=work, env=environment, capture_output=True, text=True).stdout
 
@@ -67,6 +71,8 @@ def test_the_wheel_holds_what_it_should_and_no_more(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for part in (
         "rlaif/prompts/helpfulness/sample.j2",
+        "rlaif/constitutions/harmless.yaml",
+        "rlaif/constitutions/helpful-honest.yaml",
         "rlaif/pocket/models/labeler-l/model.safetensors",
         "rlaif/py.typed",
     ):
@@ -112,10 +118,11 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("prompt,a,b,label\nQ?,x,y,0.5\n")
     (tmp_path / "letters.csv").write_text("prompt,a,b,label\nQ?,x,y,A\nQ?,x,z,tie\n")
     (tmp_path / "mapping.yaml").write_text(blocks("yaml")[0])
+    (tmp_path / "mine.yaml").write_text(next(block for block in blocks("yaml") if "critique_request" in block))
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     lines = [line.split("#")[0].split() for block in blocks("sh") for line in block.splitlines()]
     commands = [words for words in lines if words[:1] == ["rlaif"]]
-    assert len(commands) == 37
+    assert len(commands) == 40
     model = f"transformers:{model_folder('labeler-l')}"
     with HostileServer(models=("gpt-4.1-mini", "gpt-4o", "my-model")) as server:
         # A service of our own answers under the names that the README uses.
