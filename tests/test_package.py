@@ -132,7 +132,7 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
             given = []
             for words in some:
                 words = [model if word.startswith("transformers:") else word for word in words[1:]]
-                if words[1] in ("ppo", "reinforce"):
+                if words[:2] in (["train", "ppo"], ["train", "reinforce"]):
                     words = [*words, "steps=2", "rollout.batch=8", "watch.limit=4"]
                 given.append([server.url if word == "http://127.0.0.1:8000/v1" else word for word in words])
             done = subprocess.run(
