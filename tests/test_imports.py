@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "rewards": {"errors", "records", "rewards"},
     "pocket": {"errors", "records", "pocket"},
     "encoding": {"errors"},
-    "generation": {"errors"},
+    "generation": {"errors", "generation"},
     "io": LEAVES,
     "config": LEAVES,
     "columns": LEAVES,

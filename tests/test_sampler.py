@@ -20,7 +20,7 @@ from hostile import HostileServer
 
 from rlaif.conventions import read_comparisons
 from rlaif.errors import CapabilityError, ConfigError, InputError
-from rlaif.generation import _nucleus, _SeededSampling
+from rlaif.generation.drawing import _nucleus, _SeededSampling
 from rlaif.llm.base import Capabilities, Generate, NoAnswer, Request
 from rlaif.llm.open import open_llm
 from rlaif.llm.scripted import ScriptedLLM
