@@ -102,6 +102,77 @@ class Sample(Record):
     llm: str | None = None
 
 
+class Draft(Dialogue):
+    """A dialogue with a response that is to be revised; without one it is to be answered first."""
+
+    response: str | None = None
+    response_index: int = 0
+
+
+Flag = Literal[
+    "critique_refused",
+    "critique_empty",
+    "critique_cut_off",
+    "revision_refused",
+    "revision_empty",
+    "revision_comment",
+    "revision_cut_off",
+    "revision_identical",
+]
+"""What is wrong with a round: see `rlaif.constitution.flags`."""
+
+
+class RevisionStep(BaseModel):
+    """One round of a chain: a principle, the critique by it (None without), and the revision.
+
+    `kept` says whether the revision is what the next round goes on from; where it is not, the response before it is.
+    The hashes are those of the prompts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    principle: str
+    critique: str | None = None
+    revision: str | None = None
+    kept: bool
+    flags: Annotated[tuple[Flag, ...], BeforeValidator(_as_tuple)] = ()
+    critique_sha256: str | None = None
+    revision_sha256: str | None = None
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd: float | None = None
+
+
+class RevisionChain(Draft):
+    """A response and its revisions, round by round; `response` is the last good one.
+
+    `initial` is the first response, given or sampled (`sampled`); where no revision was good, it is `response` too.
+    `when_flagged` is what was done after a round that went wrong. Usage is of the whole chain.
+    """
+
+    response: str
+    initial: str
+    sampled: bool
+    steps: Annotated[tuple[RevisionStep, ...], BeforeValidator(_as_tuple)]
+    constitution: str
+    when_flagged: str
+    seed: int
+    llm: str
+    llm_version: str
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd: float | None = None
+
+    def responses(self) -> tuple[str, ...]:
+        """The response after 0, 1, 2, … rounds."""
+        found = [self.initial]
+        for step in self.steps:
+            found.append(step.revision if step.kept and step.revision is not None else found[-1])
+        return tuple(found)
+
+
 class Labeled(BaseModel):
     """What every judgement by an LLM says about how it came to be (a mix-in, no record of its own).
 
@@ -128,7 +199,9 @@ class Preference(Labeled, Comparison):
 
     `preference` is P(response_1 preferred), the mean over the orders that were read;
     `preference_12` and `_21` are the same probability with response 1 shown first and second.
-    `panel` holds each labeler's own `preference` where several were asked.
+    `panel` holds each labeler's own `preference` where several were asked. `principles` are those of a
+    constitution that were asked by. Where the preference of an order was clamped, `raw_preference_12` and `_21` are
+    what was read.
     """
 
     preference: Probability
@@ -141,6 +214,9 @@ class Preference(Labeled, Comparison):
     rationales_21: Texts | None = None
     prompt_sha256_12: str | None = None
     prompt_sha256_21: str | None = None
+    principles: Texts | None = None
+    raw_preference_12: Probability | None = None
+    raw_preference_21: Probability | None = None
     panel: dict[str, Probability] | None = None
 
 
