@@ -27,7 +27,8 @@ def floor(size: str, load: Load, folder: Path) -> dict[str, Any]:
         def learn() -> None:
             optimise(run, drawn, torch.zeros_like(drawn.values), drawn.values, clipping, 0.0)
 
-        for _ in range(load.steps + 1):
+        for step in range(load.steps + 1):
+            run.step = step  # the same step's responses would not be drawn again
             times = [now()]
             run.rollout.generate(queries, seeds)
             times.append(now())

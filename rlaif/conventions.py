@@ -21,7 +21,7 @@ from typing import Any, Literal, assert_never, get_args
 from rlaif.columns import ColumnMap
 from rlaif.errors import InputError, RowError, did_you_mean
 from rlaif.io import Row, read_rows
-from rlaif.records import Comparison, Dialogue, RecordT, Response, Sample, content_id, parse
+from rlaif.records import Comparison, Dialogue, Draft, RecordT, Response, Sample, content_id, parse
 
 Format = Literal["auto", "comparisons", "hh-rlhf", "trl", "alpaca-eval", "pandalm", "samples"]
 _NamedFormat = Literal["comparisons", "hh-rlhf", "trl", "alpaca-eval", "pandalm", "samples"]
@@ -161,6 +161,34 @@ def read_queries(source: Any, columns: ColumnMap | None = None) -> Iterator[tupl
             row = {"query": fields["prompt"], **_without(fields, "prompt")}
         try:
             yield where, parse(Dialogue, row)
+        except RowError as error:
+            yield where, error.of(fields)
+
+
+def read_drafts(source: Any, columns: ColumnMap | None = None) -> Iterator[tuple[str, Draft | RowError]]:
+    """Stream responses to revise: rows of `response` or `responses`, or queries alone, which are to be answered first.
+
+    Args:
+        source: as `read_comparisons`; whatever else its rows hold is carried through.
+        columns: as `read_queries`.
+
+    Yields:
+        Where the row stands, and the draft or what is wrong with the row.
+
+    Raises:
+        InputError: the file cannot be read, or has no column of queries.
+    """
+    for where, found in read_queries(source, columns):
+        if isinstance(found, RowError):
+            yield where, found
+            continue
+        fields = found.model_dump(exclude={"finish_reasons"}, exclude_none=True)
+        try:
+            if "responses" not in fields:
+                yield where, parse(Draft, fields)
+                continue
+            for _, one in _split(where, parse(Sample, fields)):
+                yield where, Draft.model_validate(one.model_dump(exclude_none=True))
         except RowError as error:
             yield where, error.of(fields)
 

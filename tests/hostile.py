@@ -216,6 +216,9 @@ def completion(body: Mapping[str, Any], fault: str = "", cuts: bool = False) -> 
         {"token": token, "logprob": math.log(share), "bytes": list(token.encode())} for token, share in likely.items()
     ]
     choice: dict[str, Any] = {"index": 0, "finish_reason": "content_filter" if fault == "filtered" else "length"}
+    if isinstance(asked, str) and asked.endswith(("Critique:", "Revision:")):
+        text = f"Words {hashlib.sha256(asked.encode()).hexdigest()[:12]} by seed {body.get('seed')}."
+        choice["finish_reason"] = "content_filter" if fault == "filtered" else "stop"
     wants = bool(body.get("logprobs")) and fault != "null-logprobs"
     if "prompt" in body:
         shown = {one["token"]: one["logprob"] for one in top}

@@ -18,6 +18,7 @@ from rlaif.cli import (
     prompts,
     rates,
     recipe,
+    revising,
     reward_model,
     sampling,
     training,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(sampling.app)
 app.add_typer(judging.app)
+app.add_typer(revising.app)
 app.add_typer(money.app)
 app.add_typer(models.app)
 app.add_typer(audit.app, name="audit")

@@ -21,6 +21,13 @@ class KindName(StrEnum):
     comparison = "comparison"
 
 
+class TakeName(StrEnum):
+    """The choices of `--take`."""
+
+    all = "all"
+    last = "last"
+
+
 @app.command(
     "check",
     epilog="[bold]Examples[/bold]\n\n"
@@ -78,3 +85,31 @@ def show(
     from rlaif.constitution.page import page
 
     typer.echo(page(load_constitution(constitution), kind.value if kind is not None else None))
+
+
+@app.command(
+    "sft-data",
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif constitution sft-data outputs/revised --helpful outputs/helpful/samples.jsonl --out outputs/sl-cai.jsonl\n\n"
+    "rlaif constitution sft-data outputs/revised --take last --out outputs/sl-cai.jsonl\n\n"
+    "rlaif train sft examples/training/sft.yaml data.0.path=outputs/sl-cai.jsonl --out outputs/sl-cai",
+)
+def sft_data(
+    chains: Annotated[list[Path], typer.Argument(help="Run folders of rlaif revise, or their revisions.jsonl.")],
+    out: Annotated[Path, typer.Option("--out", help="A file for rlaif train sft; .jsonl, .csv or .parquet.")],
+    helpful: Annotated[
+        Path | None, typer.Option("--helpful", help="Samples or responses of the helpful policy to mix in.")
+    ] = None,
+    ratio: Annotated[float, typer.Option("--ratio", min=0, help="Helpful responses for each revision.")] = 1.0,
+    take: Annotated[TakeName, typer.Option("--take", help="All good revisions of a chain, or the last one.")] = (
+        TakeName.all
+    ),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn.")] = 0,
+) -> None:
+    """Write what the supervised stage of Constitutional AI learns: revisions, mixed with helpful responses."""
+    from rlaif.stages.chains import sft_data as run
+
+    done = run(chains, out, helpful=helpful, ratio=ratio, take=take.value, seed=seed)
+    typer.echo(f"{done.path}: {done.revisions:,} revisions and {done.helpful:,} helpful responses")
+    if done.unrevised:
+        typer.echo(f"{done.unrevised:,} chains have no revision and are left out")

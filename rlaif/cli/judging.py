@@ -225,15 +225,7 @@ def _judge_by_panel(labelers: list["PreferenceLabeler"], run: Run, format: Forma
 
 
 def _options(run: Run, format: FormatName) -> dict[str, Any]:
-    return {
-        "format": format.value,
-        "columns": columns(run.map, run.more),
-        "limit": run.limit,
-        "sample": run.sample,
-        "ledger": run.ledger_file,
-        "strict": run.strict,
-        "retry_failures": run.kinds_to_retry,
-    }
+    return run.options | {"format": format.value}
 
 
 def print_summary(summary: "Summary", llm: str) -> None:

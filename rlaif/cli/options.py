@@ -89,6 +89,7 @@ Map = Annotated[
 ]
 TASK = typer.Option("--task", help="summarization, helpfulness, harmlessness, or a task folder.")
 TaskName = Annotated[str, TASK]
+CONSTITUTION = typer.Option("--constitution", help="harmless, helpful-honest, or your own file or folder.")
 Ledger = Annotated[
     Path | None, typer.Option("--ledger", envvar="RLAIF_LEDGER", help="Stored answers; ledger.sqlite beside --out.")
 ]
@@ -98,12 +99,11 @@ PreambleName = Annotated[str, typer.Option("--preamble", help="base or detailed.
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What is judged, and where it goes."""
+class Rows:
+    """What is read, and where it goes."""
 
     data: DataFile
     out: Annotated[Path, typer.Option("--out", help="The run folder; run again to resume or grow.")]
-    named_task: Annotated[str | None, TASK] = None
     more: Words = None
     map: Map = None
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N rows.")] = None
@@ -116,13 +116,6 @@ class Run:
         typer.Option("--retry-failures", metavar="all|KIND,...", help="Ask only for what failed, such as refused."),
     ] = None
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")] = False
-
-    @property
-    def task(self) -> str:
-        """The task, which a labeler cannot do without."""
-        if self.named_task is None:
-            raise ConfigError("--task is missing; name summarization, helpfulness, harmlessness or a task folder")
-        return self.named_task
 
     @property
     def ledger_file(self) -> Path:
@@ -142,6 +135,43 @@ class Run:
             if kind not in known:
                 raise ConfigError(f"--retry-failures {kind}: no such kind{did_you_mean(kind, known)}")
         return kinds
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `judge_file` takes of these."""
+        return {
+            "columns": columns(self.map, self.more),
+            "limit": self.limit,
+            "sample": self.sample,
+            "ledger": self.ledger_file,
+            "strict": self.strict,
+            "retry_failures": self.kinds_to_retry,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Rows):
+    """What is judged by a task, and where it goes."""
+
+    named_task: Annotated[str | None, TASK] = None
+
+    @property
+    def task(self) -> str:
+        """The task, which a labeler cannot do without."""
+        if self.named_task is None:
+            raise ConfigError("--task is missing; name summarization, helpfulness, harmlessness or a task folder")
+        return self.named_task
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a model writes; the names are those of the settings."""
+
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 takes the likeliest token.")] = 1.0
+    top_p: Annotated[
+        float, typer.Option("--top-p", min=0, max=1, help="Draw from the likeliest tokens of this mass.")
+    ] = 1.0
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +341,16 @@ class Policy(Model):
         list[str],
         _panel("Model", "--llm", help="A policy's folder, or provider:model, such as openai:gpt-4.1-mini."),
     ] = field(default_factory=lambda: ["pocket:policy"])
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer(Model):
+    """Who criticises and revises, and how hard it is asked."""
+
+    llm: Annotated[
+        list[str],
+        _panel("Model", "--llm", help="provider:model, such as openai:gpt-4.1-mini, or a model's folder."),
+    ] = field(default_factory=lambda: ["pocket:reviser"])
 
 
 def reporting(command: Callable[..., None]) -> Callable[..., None]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, assert_never
 
 from rlaif.columns import ColumnMap
-from rlaif.conventions import Format, read_comparisons, read_queries, read_responses, read_samples
+from rlaif.constitution.revise import Reviser
+from rlaif.conventions import Format, read_comparisons, read_drafts, read_queries, read_responses, read_samples
 from rlaif.errors import ConfigError, RowError
 from rlaif.io import is_path
 from rlaif.labeling.harmlessness import HarmlessJudge
@@ -26,7 +27,7 @@ from rlaif.records import Failure, FailureKind, Record
 from rlaif.sampling import Sampler
 from rlaif.stages.run_folder import Index, Item, RunFolder, Selection
 
-Judge = PreferenceLabeler | Scorer | Ranker | HarmlessJudge | Sampler
+Judge = PreferenceLabeler | Scorer | Ranker | HarmlessJudge | Sampler | Reviser
 Status = Literal["complete", "interrupted", "stopped"]
 _STORE_EVERY_S = 0.5
 _STORE_EVERY = 500
@@ -78,7 +79,8 @@ def judge_file(
     Started again, it asks nothing that was answered; with a larger `limit` or `sample` it grows.
 
     Args:
-        judge: a `PreferenceLabeler`, a `Scorer`, a `Ranker`, a `HarmlessJudge`, or a `Sampler`, which answers queries.
+        judge: a `PreferenceLabeler`, a `Scorer`, a `Ranker`, a `HarmlessJudge`, a `Sampler`, which answers queries, or
+            a `Reviser`, which revises answers.
         data: a path, a table or an iterable.
         out: the run folder.
         format: whose convention the rows follow.
@@ -133,13 +135,14 @@ def judge_file(
     return outside_loop(work)
 
 
-Stage = Literal["label", "score", "rank", "harmless", "sample"]
+Stage = Literal["label", "score", "rank", "harmless", "sample", "revise"]
 _FILES: dict[Stage, str] = {
     "label": "preferences",
     "score": "scores",
     "rank": "rankings",
     "harmless": "harmlessness",
     "sample": "samples",
+    "revise": "revisions",
 }
 
 
@@ -155,6 +158,8 @@ def _rows(
             return "rank", read_samples(data, columns)
         case Sampler():
             return "sample", read_queries(data, columns)
+        case Reviser():
+            return "revise", read_drafts(data, columns)
         case HarmlessJudge():
             return "harmless", read_responses(data, format, columns, seed)
         case _:
@@ -182,7 +187,7 @@ class _Run:
 
     def finish(self, facts: dict[str, Any], records: Path) -> Summary:
         """Judge what is unfinished; then, whatever happened, write the files."""
-        if not isinstance(self._judge, Sampler):
+        if not isinstance(self._judge, Sampler | Reviser):
             warn_of_foreign_prompts(self._judge)
         started, at = time.monotonic(), datetime.now(UTC)
         status: Status = "stopped"

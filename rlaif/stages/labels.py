@@ -8,7 +8,14 @@ from rlaif.errors import InputError, RowError
 from rlaif.io import read_rows
 from rlaif.stages.run_folder import failed_items
 
-RECORD_FILES = ("preferences.jsonl", "scores.jsonl", "rankings.jsonl", "harmlessness.jsonl", "samples.jsonl")
+RECORD_FILES = (
+    "preferences.jsonl",
+    "scores.jsonl",
+    "rankings.jsonl",
+    "harmlessness.jsonl",
+    "samples.jsonl",
+    "revisions.jsonl",
+)
 
 
 def is_run(source: Path) -> bool:

@@ -4,9 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from rlaif.conventions import read_comparisons, read_responses
 from rlaif.errors import InputError, RowError
@@ -15,7 +13,8 @@ from rlaif.pocket.data import CLOSEST, Task, gold
 from rlaif.pocket.gold import judge
 from rlaif.records import Comparison
 from rlaif.stages.labels import records_file
-from rlaif.statistics.intervals import Bootstrap, Estimate, ratio, share
+from rlaif.statistics.intervals import Estimate, share
+from rlaif.statistics.means import gain, mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,32 +83,12 @@ def _rates(path: Path, mine: Sequence[_Seen], first: Sequence[_Seen] | None) -> 
     texts = [one.text for one in mine if one.number == 0]
     distinct = share(len(set(texts)), len(texts))
     if first is None:
-        return GoldRates(path, _mean(harmful), _mean(helped), distinct)
+        return GoldRates(path, mean(harmful, proportion=True), mean(helped, proportion=True), distinct)
     gains = (
-        _gain([one for one in mine if one.harmful == which], [one for one in first if one.harmful == which])
+        gain([one for one in mine if one.harmful == which], [one for one in first if one.harmful == which])
         for which in (True, False)
     )
-    return GoldRates(path, _mean(harmful), _mean(helped), distinct, *gains)
-
-
-def _mean(seen: Sequence[_Seen]) -> Estimate:
-    if not seen:
-        return Estimate(None)
-    columns = [[one.value, 1.0] for one in seen]
-    sums = Bootstrap([one.query for one in seen]).sums(columns)
-    return sums.estimate(lambda totals: ratio(totals[..., 0], totals[..., 1]), len(seen), proportion=True)
-
-
-def _gain(mine: Sequence[_Seen], first: Sequence[_Seen]) -> Estimate:
-    if not mine or not first:
-        return Estimate(None)
-    columns = [[one.value, 1.0, 0.0, 0.0] for one in mine] + [[0.0, 0.0, one.value, 1.0] for one in first]
-    sums = Bootstrap([one.query for one in (*mine, *first)]).sums(np.array(columns))
-
-    def difference(totals: Any) -> Any:
-        return ratio(totals[..., 0], totals[..., 1]) - ratio(totals[..., 2], totals[..., 3])
-
-    return sums.estimate(difference, len(mine))
+    return GoldRates(path, mean(harmful, proportion=True), mean(helped, proportion=True), distinct, *gains)
 
 
 class GoldPairs(NamedTuple):

@@ -1,0 +1,264 @@
+"""What Constitutional AI did: harmlessness and help by stage, by rounds of revision, and principle by principle. Pure.
+
+Source of the figures: arXiv:2212.08073, figures 2 (stages), 5 (revisions), 6 (number of principles) and 7 (critiques).
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rlaif.evaluation.curves import Spot, along
+from rlaif.evaluation.pairs import MOST
+from rlaif.evaluation.report import Cell, Report, Section
+from rlaif.records import RevisionChain
+from rlaif.statistics.intervals import Estimate, share
+from rlaif.statistics.means import gain, mean
+
+
+class Judged(NamedTuple):
+    """What somebody says of one response.
+
+    Attributes:
+        query: the query's id.
+        harmful: whether the query asks for harm; None where nobody knows.
+        harmless: 1.0 or 0.0; None where there is no judgement.
+        helpful: how far it helps; None likewise.
+        text: the response.
+    """
+
+    query: str
+    harmful: bool | None
+    harmless: float | None
+    helpful: float | None
+    text: str
+
+
+class Chains(NamedTuple):
+    """The chains of one run.
+
+    Attributes:
+        name: of the run.
+        critique: whether critiques came before revisions.
+        principles: how many could be drawn.
+        chains: the records.
+        judged: of each chain its response after 0, 1, 2, … rounds.
+    """
+
+    name: str
+    critique: bool
+    principles: int
+    chains: Sequence[RevisionChain]
+    judged: Sequence[Sequence[Judged]]
+
+    def after(self, rounds: int) -> list[Judged]:
+        """The responses after so many rounds; a chain that ended before stays at its last."""
+        return [one[min(rounds, len(one) - 1)] for one in self.judged]
+
+    @property
+    def rounds(self) -> int:
+        """Of the longest chain."""
+        return max((len(one) - 1 for one in self.judged), default=0)
+
+
+class _Point(NamedTuple):
+    query: str
+    value: float
+
+
+def constitutional_report(
+    stages: Mapping[str, Sequence[Judged]], runs: Sequence[Chains], about: Mapping[str, str]
+) -> Report:
+    """Say what each stage and each round did.
+
+    Args:
+        stages: judged responses of each policy to the same queries, the first one first.
+        runs: chains of revisions; the first run's are shown to read.
+        about: sources and judges, by name.
+
+    Returns:
+        The report. Sections of which nothing is known are left out.
+    """
+    found = [
+        _by_stage(stages),
+        _by_rounds(runs),
+        _by_critique(runs),
+        _by_principles(runs),
+        _firing(runs),
+        _flags(runs),
+    ]
+    sections = [one for one in found if one is not None]
+    return Report("Constitutional AI", dict(about), sections, list(_pairs(runs[0])) if runs else [])
+
+
+_RATES = (
+    "Harmless is the share of responses to requests for harm that do none, and help is how far responses to other "
+    "requests help; where nobody says which is which, both are of all. Gains are on the {first}, on the same queries."
+)
+
+
+def _harmless(judged: Sequence[Judged]) -> list[_Point]:
+    return [_Point(one.query, one.harmless) for one in judged if one.harmless is not None and one.harmful is not False]
+
+
+def _helpful(judged: Sequence[Judged]) -> list[_Point]:
+    return [_Point(one.query, one.helpful) for one in judged if one.helpful is not None and not one.harmful]
+
+
+def _both(judged: Sequence[Judged], first: Sequence[Judged] | None) -> tuple[Estimate | None, ...]:
+    """Harmless rate and help, each with its gain on the first; no gains of the first itself."""
+    harmless, helpful = _harmless(judged), _helpful(judged)
+    is_share = all(0 <= one.value <= 1 for one in helpful)
+    return (
+        mean(harmless, proportion=True),
+        gain(harmless, _harmless(first)) if first is not None else None,
+        mean(helpful, proportion=is_share),
+        gain(helpful, _helpful(first)) if first is not None else None,
+    )
+
+
+def _distinct(judged: Sequence[Judged]) -> Estimate:
+    return share(len({one.text for one in judged}), len(judged))
+
+
+def _by_stage(stages: Mapping[str, Sequence[Judged]]) -> Section | None:
+    if not stages:
+        return None
+    first = next(iter(stages.values()))
+    rows = [
+        (name, len(judged), *_both(judged, None if judged is first else first), _distinct(judged), _unjudged(judged))
+        for name, judged in stages.items()
+    ]
+    columns = ("stage", "n", "harmless", "gain", "help", "gain ", "distinct", "without a judgement")
+    plots = along(
+        {
+            "harmless": [_spot(place, row[2]) for place, row in enumerate(rows)],
+            "help": [_spot(place, row[4]) for place, row in enumerate(rows)],
+        },
+        "Harmlessness and help by stage",
+        f"stage: {', '.join(f'{place} {name}' for place, name in enumerate(stages))}",
+        "mean",
+    )
+    return Section("stages", "By stage", _RATES.format(first="first stage"), columns, rows, plots)
+
+
+def _unjudged(judged: Sequence[Judged]) -> int:
+    return sum(one.harmless is None and one.helpful is None for one in judged)
+
+
+def _spot(x: float, one: Any) -> Spot:
+    return Spot(x, one.value, one.low, one.high) if isinstance(one, Estimate) else Spot(x, None)
+
+
+def _by_rounds(runs: Sequence[Chains]) -> Section | None:
+    if not runs:
+        return None
+    rows: list[tuple[Cell, ...]] = []
+    curves: dict[str, list[Spot]] = {}
+    for run in runs:
+        first = run.after(0)
+        for rounds in range(run.rounds + 1):
+            judged = run.after(rounds)
+            both = _both(judged, first if rounds else None)
+            rows.append((run.name, rounds, len(judged), *both, _distinct(judged)))
+            curves.setdefault(run.name, []).append(_spot(rounds, both[0]))
+    columns = ("chains", "revisions", "n", "harmless", "gain", "help", "gain ", "distinct")
+    plots = along(curves, "Harmless responses by revisions", "revisions", "share harmless")
+    return Section("revisions", "By number of revisions", _RATES.format(first="response"), columns, rows, plots)
+
+
+def _by_critique(runs: Sequence[Chains]) -> Section | None:
+    """Runs that differ in critiques only, side by side, on the queries that both have."""
+    rows: list[tuple[Cell, ...]] = []
+    for run in runs:
+        for other in runs:
+            if run.critique and not other.critique and run.principles == other.principles:
+                rounds = min(run.rounds, other.rounds)
+                for after in range(1, rounds + 1):
+                    mine, theirs = _common(run.after(after), other.after(after))
+                    found = gain(_harmless(mine), _harmless(theirs)), gain(_helpful(mine), _helpful(theirs))
+                    rows.append((f"{run.name} less {other.name}", after, len(mine), *found))
+    if not rows:
+        return None
+    note = "Chains with critiques less chains without, on the queries that both have."
+    columns = ("chains", "revisions", "n", "harmless", "help")
+    return Section("critiques", "With and without critiques", note, columns, rows)
+
+
+def _common(mine: Sequence[Judged], theirs: Sequence[Judged]) -> tuple[list[Judged], list[Judged]]:
+    both = {one.query for one in mine} & {one.query for one in theirs}
+    return [one for one in mine if one.query in both], [one for one in theirs if one.query in both]
+
+
+def _by_principles(runs: Sequence[Chains]) -> Section | None:
+    """Runs with critiques by how many principles they draw from, on the queries that all have."""
+    compared = sorted((run for run in runs if run.critique), key=lambda run: run.principles)
+    if len({run.principles for run in compared}) < 2:
+        return None
+    shared = set.intersection(*({one[0].query for one in run.judged} for run in compared))
+    rows: list[tuple[Cell, ...]] = []
+    for run in compared:
+        judged = [one for one in run.after(run.rounds) if one.query in shared]
+        first = [one for one in run.after(0) if one.query in shared]
+        rows.append((run.principles, run.name, len(judged), *_both(judged, first), _distinct(judged)))
+    note = (
+        "After the last round, on the queries that all runs have. The paper finds little difference in harmlessness, "
+        "and more diverse revisions with more principles."
+    )
+    columns = ("principles", "chains", "n", "harmless", "gain", "help", "gain ", "distinct")
+    spots = [_spot(run.principles, row[3]) for run, row in zip(compared, rows, strict=True)]
+    plots = along({"harmless": spots}, "Harmless responses by number of principles", "principles", "share harmless")
+    return Section("principles", "By number of principles", note, columns, rows, plots)
+
+
+def _firing(runs: Sequence[Chains]) -> Section | None:
+    """What each principle changed in the first run."""
+    if not runs:
+        return None
+    run = runs[0]
+    drawn: dict[str, list[tuple[bool, Judged, Judged]]] = {}
+    for chain, judged in zip(run.chains, run.judged, strict=True):
+        for place, step in enumerate(chain.steps):
+            drawn.setdefault(step.principle, []).append((step.kept, judged[place], judged[place + 1]))
+    rows = []
+    for name, rounds in sorted(drawn.items()):
+        before, after = [one for _, one, _ in rounds], [one for _, _, one in rounds]
+        fired = share(sum(kept for kept, _, _ in rounds), len(rounds))
+        rows.append((name, len(rounds), fired, gain(_harmless(after), _harmless(before)),
+                     gain(_helpful(after), _helpful(before))))  # fmt: skip
+    note = (
+        f"Rounds of the chains {run.name}: a principle fires where its revision changes the response. Gains are of the "
+        "responses after the round on those before it."
+    )
+    columns = ("principle", "rounds", "fires", "harmless gain", "help gain")
+    return Section("firing", "Which principles fire", note, columns, rows)
+
+
+def _flags(runs: Sequence[Chains]) -> Section | None:
+    rows: list[tuple[Cell, ...]] = []
+    for run in runs:
+        rounds = sum(len(chain.steps) for chain in run.chains)
+        counts = Counter(flag for chain in run.chains for step in chain.steps for flag in step.flags)
+        rows += [(run.name, flag, share(count, rounds), count) for flag, count in counts.most_common()]
+    if not rows:
+        return None
+    note = (
+        "Rounds in which something went wrong, or nothing changed; after them the last good response is gone on from."
+    )
+    return Section("flags", "Flags", note, ("chains", "flag", "share of rounds", "rounds"), rows)
+
+
+def _pairs(run: Chains) -> Iterator[Mapping[str, Any]]:
+    """Chains to read: the first response and the last, with what was said of it round by round."""
+    for chain in run.chains[:MOST]:
+        columns = {}
+        for number, step in enumerate(chain.steps, 1):
+            flags = f" [{', '.join(step.flags)}]" if step.flags else ""
+            columns[f"{number}. {step.principle}: critique"] = (step.critique or "–") + flags
+            columns[f"{number}. {step.principle}: revision"] = step.revision or "–"
+        yield {
+            "id": chain.id,
+            "query": [turn.model_dump() for turn in chain.query],
+            "responses": [chain.initial, chain.response],
+            "models": ["before", f"after {len(chain.steps)} rounds"],
+            "columns": columns,
+        }

@@ -1,0 +1,176 @@
+"""The report of Constitutional AI: run folders in, judged by gold or by an LLM, a page out."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from rlaif.conventions import read_responses
+from rlaif.errors import ConfigError, InputError, RowError
+from rlaif.evaluation.constitutional import Chains, Judged, constitutional_report
+from rlaif.evaluation.report import Report
+from rlaif.evaluation.writing import write_report
+from rlaif.io import write_lines
+from rlaif.labeling.harmlessness import HarmlessJudge
+from rlaif.labeling.score import Scorer
+from rlaif.llm.base import LLM
+from rlaif.pocket.gold import judge
+from rlaif.records import Harmlessness, Response, RevisionChain, Score, content_id
+from rlaif.stages.chains import read_chains
+from rlaif.stages.judge import judge_file
+from rlaif.stages.labels import records_file
+
+
+class _Verdict(NamedTuple):
+    harmless: float | None
+    helpful: float | None
+    harmful: bool | None = None
+
+
+def report_constitutional(
+    out: Path,
+    *,
+    stages: Mapping[str, Path],
+    chains: Sequence[Path] = (),
+    llm: str | LLM | None = None,
+    ledger: Path | None = None,
+    progress: bool = True,
+) -> Report:
+    """Judge responses of every stage and round, and write `report.json`, `report.md` and `report.html`.
+
+    Args:
+        out: the folder; an LLM's judgements are kept in it, so that a second run asks for none of them.
+        stages: samples or responses by the stage's name, the first one first; the same queries, so that differences
+            are paired. A column `harmful` says which queries ask for harm.
+        chains: run folders of `rlaif revise`; the first one's are shown to read.
+        llm: judges harmlessness (yes or no) and helpfulness (1 to 10); the world's own gold if None.
+        ledger: where its answers are kept.
+        progress: show it on standard error.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: a file cannot be read, or without an LLM a query is not of the pocket world.
+    """
+    if not stages and not chains:
+        raise ConfigError("there is nothing to report; name stages, chains or both")
+    answers = {name: _responses(path) for name, path in stages.items()}
+    runs = {path: list(read_chains(path)) for path in chains}
+    texts = [one for some in answers.values() for one in some]
+    texts += [one for some in runs.values() for chain in some for one in _unrolled(chain)]
+    verdicts = _by_gold(texts) if llm is None else _by_llm(texts, llm, out, ledger, progress)
+
+    def judged(some: Iterable[Response]) -> list[Judged]:
+        return [
+            Judged(one.id, verdict.harmful, verdict.harmless, verdict.helpful, one.response)
+            for one in some
+            for verdict in (verdicts[_key(one)],)
+        ]
+
+    names = _names(list(runs))
+    found = [
+        Chains(names[path], *_settings(path), some, [judged(_unrolled(chain)) for chain in some])
+        for path, some in runs.items()
+    ]
+    about = {
+        "Stages": "; ".join(f"{name}: {path}" for name, path in stages.items()) or "-",
+        "Chains": "; ".join(f"{names[path]}: {path}" for path in runs) or "-",
+        "Judged by": "gold of the pocket world" if llm is None else (llm if isinstance(llm, str) else llm.name),
+        "Intervals": "95 %, over resampled queries",
+    }
+    report = constitutional_report({name: judged(some) for name, some in answers.items()}, found, about)
+    out.mkdir(parents=True, exist_ok=True)
+    write_report(report, out)
+    return report
+
+
+def _responses(path: Path) -> list[Response]:
+    found = []
+    for where, row in read_responses(records_file(path)):
+        if isinstance(row, RowError):
+            raise InputError(f"{where}: {row}")
+        found.append(row)
+    return found
+
+
+def _unrolled(chain: RevisionChain) -> list[Response]:
+    """A chain's response after 0, 1, 2, … rounds."""
+    columns = dict(chain.model_extra or {})
+    return [
+        Response.model_validate({**columns, "id": chain.id, "query": chain.query, "response": text})
+        for text in chain.responses()
+    ]
+
+
+def _key(one: Response) -> str:
+    return content_id([[turn.model_dump() for turn in one.query], one.response])
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Folders by their own names; where two are the same, by their paths."""
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    names = [folder.name for folder in folders]
+    return {
+        path: folder.name if names.count(folder.name) == 1 else str(folder)
+        for path, folder in zip(paths, folders, strict=True)
+    }
+
+
+def _settings(path: Path) -> tuple[bool, int]:
+    """Whether a run asked for critiques, and how many principles it drew from."""
+    config = (path if path.is_dir() else path.parent) / "config.yaml"
+    try:
+        identity = yaml.safe_load(config.read_text(encoding="utf-8"))["identity"]
+        return bool(identity["settings"]["critique"]), int(identity["principles"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(f"{config}: is not the configuration of rlaif revise; name its run folder") from error
+
+
+def _by_gold(texts: Iterable[Response]) -> dict[str, _Verdict]:
+    found = {}
+    for one in texts:
+        try:
+            said = judge(one.query, one.response)
+        except RowError as error:
+            raise InputError(f"{one.id}: {error}; name an LLM that judges with --judge") from error
+        found[_key(one)] = _Verdict(float(not said.complies_with_harm), said.help, said.harmful_request)
+    return found
+
+
+def _by_llm(
+    texts: Sequence[Response], llm: str | LLM, out: Path, ledger: Path | None, progress: bool
+) -> dict[str, _Verdict]:
+    """Each different text is judged once."""
+    by_key = {_key(one): one for one in texts}
+    rows = out / "responses.jsonl"
+    write_lines(
+        rows,
+        (
+            json.dumps({"id": key, "query": [turn.model_dump() for turn in one.query], "response": one.response})
+            for key, one in by_key.items()
+        ),
+    )
+    harmless: dict[str, float] = {}
+    helpful: dict[str, float] = {}
+    for judging, name, found in (
+        (HarmlessJudge(llm=llm), "harmlessness", harmless),
+        (Scorer("helpfulness", llm), "helpfulness", helpful),
+    ):
+        done = judge_file(judging, rows, out / name, ledger=ledger, progress=progress)
+        for line in done.records.read_text(encoding="utf-8").splitlines():
+            record = judging.record.model_validate_json(line)
+            if isinstance(record, Harmlessness):
+                found[record.id] = float(record.harmless >= 0.5)
+            elif isinstance(record, Score):
+                found[record.id] = record.score
+    return {
+        key: _Verdict(harmless.get(key), helpful.get(key), _is_harmful(one.model_extra)) for key, one in by_key.items()
+    }
+
+
+def _is_harmful(columns: Mapping[str, Any] | None) -> bool | None:
+    value = (columns or {}).get("harmful")
+    return value if isinstance(value, bool) else None
