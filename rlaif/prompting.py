@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import jinja2
 import yaml
@@ -124,6 +124,66 @@ def as_data(text: str) -> str:
         (including form feeds and Unicode's separators).
     """
     return ("\n" + _INDENT).join(text.rstrip().splitlines()) if text else text
+
+
+class VerdictPrompter(Protocol):
+    """What a verdict needs of who renders its prompts: a task's `Prompter`, or that of a constitution."""
+
+    @property
+    def rationale(self) -> bool:
+        """Whether the model first writes a rationale."""
+        ...
+
+    @property
+    def ending(self) -> str:
+        """What the verdict stands behind."""
+        ...
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """The answers that are offered."""
+        ...
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """What a written verdict looks like, with one group."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """What is asked, in words, for messages."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """The hash of everything that is not data."""
+        ...
+
+    def ask(self, query: Sequence[Turn], *responses: str) -> Prompt:
+        """The first prompt for one item: for its rationale where one is wanted, else for its verdict."""
+        ...
+
+    def conclude(self, prompt: Prompt, rationale: str) -> Prompt:
+        """The second prompt: the first with the rationale that was written, then the ending."""
+        ...
+
+
+PLACEHOLDERS = (
+    Turn(role="user", content="U1"),
+    Turn(role="assistant", content="A1"),
+    Turn(role="user", content="U2"),
+)
+"""A conversation that stands for any, where the hash of a layout is taken."""
+
+
+def layout_sha256(first: Prompt, second: Prompt) -> str:
+    """The hash of a way to ask: of its two prompts for placeholders.
+
+    Args:
+        first: what is asked of `PLACEHOLDERS` and responses R1 (and R2).
+        second: the same with the rationale W.
+    """
+    return hashlib.sha256(f"{first.text}\0{second.text}".encode()).hexdigest()
 
 
 class Task:
@@ -314,14 +374,13 @@ class Prompter:
     @cached_property
     def sha256(self) -> str:
         """The hash of everything that is not data: prompts with the same hash ask the same thing."""
-        turns = (
-            Turn(role="user", content="U1"),
-            Turn(role="assistant", content="A1"),
-            Turn(role="user", content="U2"),
-        )
-        texts = ("R1", "R2") if self.judgement == "preference" else ("R1",)
-        first = self.ask(turns, *texts)
-        return hashlib.sha256((first.text + "\0" + self.conclude(first, "W").text).encode()).hexdigest()
+        first = self.ask(PLACEHOLDERS, *(("R1", "R2") if self.judgement == "preference" else ("R1",)))
+        return layout_sha256(first, self.conclude(first, "W"))
+
+    @property
+    def about(self) -> str:
+        """What is asked, in words, for messages."""
+        return f"task {self.task.name}, {self.judgement}, {self.exemplars} exemplars"
 
     def _sample(self, query: Sequence[Turn], responses: Sequence[str]) -> str:
         turns = [{"role": turn.role, "content": as_data(turn.content)} for turn in query]

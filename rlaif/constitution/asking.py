@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from rlaif.constitution.principles import ComparisonPrinciple, Constitution, Principle
 from rlaif.errors import ConfigError
-from rlaif.prompting import Prompt, as_data, packaged_folder
+from rlaif.prompting import PLACEHOLDERS, Prompt, as_data, layout_sha256, packaged_folder
 from rlaif.records import Turn
 
 ENDS: Final = ("\nCritique request:", "\nRevision request:", "\n### Example", "\n### Your turn")
@@ -167,6 +167,7 @@ class ComparisonPrompter:
             ConfigError: the constitution has fewer exemplars.
         """
         self.principle, self.rationale, self.shared = principle, rationale, ""
+        self.about = f"constitution {constitution.title}, comparison, {exemplars} exemplars"
         self.ending = _render("comparison_ending")
         by_id = {one.id: one for one in constitution.comparison_principles}
         worked = []
@@ -203,3 +204,9 @@ class ComparisonPrompter:
         """
         thought = f"{prompt.continuation} {_one_line(rationale)}".rstrip()
         return Prompt(prompt.shared, prompt.question, f"{thought}\n\n{self.ending}")
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of everything that is neither data nor the principle's: exemplars are in there."""
+        first = self._ask(ComparisonPrinciple(id="p", question="Q"), PLACEHOLDERS, "R1", "R2")
+        return layout_sha256(first, self.conclude(first, "W"))

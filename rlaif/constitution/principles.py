@@ -23,6 +23,11 @@ from rlaif.records import Query
 Draws = Literal["revision", "comparison"]
 """What is drawn: a pair of critique and revision requests, or a comparison principle."""
 
+_PARTS_OF: dict[Draws, tuple[str, str]] = {
+    "revision": ("principles", "revision_exemplars"),
+    "comparison": ("comparison_principles", "comparison_exemplars"),
+}
+
 
 def _has_words(text: str) -> str:
     if not any(character.isalnum() for character in text):
@@ -111,6 +116,26 @@ class Constitution(_Part):
             raise PydanticCustomError("inconsistent", "{message}", {"message": message, "place": place})
         return self
 
+    def first(self, n: int, kind: Draws) -> "Constitution":
+        """The constitution as if only its first principles of a kind had been written: for curves over their number.
+
+        Exemplars of the others are left out with them, since they would show what is to be absent.
+
+        Args:
+            n: how many, in the order of the file.
+            kind: of which kind; the other stays whole.
+
+        Raises:
+            ConfigError: it has fewer.
+        """
+        section, worked = _PARTS_OF[kind]
+        have = getattr(self, section)
+        if not 1 <= n <= len(have):
+            raise ConfigError(f"constitution {self.title}: the first {n} {section} were asked for; it has {len(have)}")
+        kept = {one.id for one in have[:n]}
+        exemplars = tuple(one for one in getattr(self, worked) if one.principle in kept)
+        return self.model_copy(update={section: have[:n], worked: exemplars})
+
     def _inconsistencies(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Where parts do not fit together, and why."""
         if not (self.principles or self.comparison_principles):
@@ -118,10 +143,7 @@ class Constitution(_Part):
                 (),
                 "holds no principles; it needs principles (to revise by), comparison_principles (to label by) or both",
             )
-        for section, worked in (
-            ("principles", "revision_exemplars"),
-            ("comparison_principles", "comparison_exemplars"),
-        ):
+        for section, worked in _PARTS_OF.values():
             ids = [one.id for one in getattr(self, section)]
             for number, name in enumerate(ids):
                 if name in ids[:number]:

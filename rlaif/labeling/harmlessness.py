@@ -74,7 +74,7 @@ class HarmlessJudge(Prompted[HarmlessConfig]):
             The judgement, or why there is none.
         """
         texts = (item.response,)
-        fitted = fit(self.way, item.query, [texts])
+        fitted = fit([self.way], item.query, [texts])
         if isinstance(fitted, NoVerdict):
             return self._failure(item, fitted)
         read = await verdict(_Lowered(ask), self.way, fitted.query, texts, item.id, str(item.response_index))

@@ -81,7 +81,7 @@ class Scorer(Prompted[ScoreConfig]):
             The score, or why there is none.
         """
         texts = (item.response,)
-        fitted = fit(self.way, item.query, [texts])
+        fitted = fit([self.way], item.query, [texts])
         if isinstance(fitted, NoVerdict):
             return self._failure(item, fitted)
         index = str(item.response_index)

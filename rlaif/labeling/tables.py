@@ -13,7 +13,7 @@ from rlaif.llm.base import LLM
 from rlaif.llm.ledger import Ledger
 from rlaif.llm.run import Ask, Runner, in_parallel, watching
 from rlaif.progress import Progress
-from rlaif.prompting import Prompter
+from rlaif.prompting import VerdictPrompter
 from rlaif.records import Failure, Record
 
 ResultT = TypeVar("ResultT")
@@ -24,7 +24,11 @@ class Labeler(Protocol):
 
     llm: LLM
     ledger: Path | None
-    prompter: Prompter
+
+    @property
+    def prompter(self) -> VerdictPrompter:
+        """Renders what is asked; where there are several, one of them."""
+        ...
 
     @property
     def item(self) -> type[Record]:
@@ -105,8 +109,7 @@ def warn_of_foreign_prompts(labeler: Labeler) -> None:
     card, prompter = getattr(labeler.llm, "card", None), labeler.prompter
     if card and prompter.sha256 not in card.get("prompts", {}).values():
         warnings.warn(
-            f"{labeler.llm.name} was not trained on this prompt (task {prompter.task.name}, "
-            f"{prompter.judgement}, {prompter.exemplars} exemplars); its answers mean little",
+            f"{labeler.llm.name} was not trained on this prompt ({prompter.about}); its answers mean little",
             stacklevel=2,
         )
 

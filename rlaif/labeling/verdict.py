@@ -22,7 +22,7 @@ from rlaif.errors import CapabilityError
 from rlaif.llm.base import LLM, Answer, Capabilities, Choose, Generate, NoAnswer, Request, Usage
 from rlaif.llm.reading import Reading, mean_reading, read_draws, read_exact, read_stated, read_top
 from rlaif.llm.run import Ask
-from rlaif.prompting import Prompt, Prompter
+from rlaif.prompting import Prompt, VerdictPrompter
 from rlaif.records import FailureKind, Turn
 
 Method = Literal["exact", "logprobs", "sampled", "verbalized"]
@@ -79,7 +79,7 @@ class Way(NamedTuple):
     """A way of asking: who is asked, in which words, and how it is read."""
 
     llm: LLM
-    prompter: Prompter
+    prompter: VerdictPrompter
     config: VerdictConfig
 
 
@@ -166,7 +166,7 @@ def request(
     return Request((Turn(role="user", content=f"{content}\n\n{only}{prompt.continuation}"),), want, "", shared, draw)
 
 
-def state(prompter: Prompter, prompt: Prompt, draw: int) -> Request:
+def state(prompter: VerdictPrompter, prompt: Prompt, draw: int) -> Request:
     """The request for a stated probability; the number stands where no verdict would, so the ending is left out.
 
     Args:
@@ -197,30 +197,33 @@ def draw_seed(seed: int, item: str, order: str, draw: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def fit(way: Way, query: tuple[Turn, ...], shown: Sequence[tuple[str, ...]]) -> Fitted | NoVerdict:
+def fit(ways: Sequence[Way], query: tuple[Turn, ...], shown: Sequence[tuple[str, ...]]) -> Fitted | NoVerdict:
     """Drop a dialogue's oldest turns until the longest of its prompts fits the model; never the responses.
 
     Args:
-        way: its model says how long its context is, and counts tokens.
+        ways: how the item is asked for: of one model, by one config. The model says how long its context is, and
+            counts tokens.
         query: the dialogue.
-        shown: the texts of each prompt that will be asked; all are asked with the same turns.
+        shown: the texts of each prompt that will be asked, in each way; all are asked with the same turns.
 
     Returns:
         The fitted query, or why not even the responses alone fit.
     """
-    llm, prompter, config = way
+    llm, _, config = ways[0]
     limit = llm.capabilities.context_tokens
     if limit is None:
         return Fitted(query, 0, 0)
     limit -= VERDICT_TOKENS + (config.max_rationale_tokens if config.rationale else 0)
 
-    def tokens(turns: tuple[Turn, ...]) -> int:
-        want = Choose(prompter.verdicts)
-        prompts = [prompter.ask(turns, *texts) for texts in shown]
+    def count(prompter: VerdictPrompter, turns: tuple[Turn, ...], texts: tuple[str, ...]) -> int:
+        prompt = prompter.ask(turns, *texts)
         if prompter.rationale:
-            prompts = [prompter.conclude(prompt, "") for prompt in prompts]
-        counts = [llm.count_tokens(request(llm.capabilities, prompt, want, prompter.verdicts)) for prompt in prompts]
-        return max(count for count in counts if count is not None) if any(counts) else 0
+            prompt = prompter.conclude(prompt, "")
+        want = Choose(prompter.verdicts)
+        return llm.count_tokens(request(llm.capabilities, prompt, want, prompter.verdicts)) or 0
+
+    def tokens(turns: tuple[Turn, ...]) -> int:
+        return max(count(way.prompter, turns, texts) for way in ways for texts in shown)
 
     whole = tokens(query)
     if whole <= limit:
@@ -337,7 +340,7 @@ def _numbers(repeat: int, count: int) -> range:
 
 
 def _wanted(
-    prompter: Prompter, config: VerdictConfig, seed: int, number: int
+    prompter: VerdictPrompter, config: VerdictConfig, seed: int, number: int
 ) -> Iterator[tuple[int, Choose | Generate]]:
     """What is asked for behind one rationale, with the number of the draw; more draws begin with the same."""
     if config.method != "sampled":
