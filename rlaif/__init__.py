@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlaif.constitution.compare import PrincipleLabeler
     from rlaif.evaluation.ratings import ranking_scores
     from rlaif.evaluation.report import Report
     from rlaif.evaluation.writing import write_report
@@ -64,6 +65,7 @@ _HOMES = {
     "Logits": "rewards",
     "Preference": "records",
     "PreferenceLabeler": "labeling.preference",
+    "PrincipleLabeler": "constitution.compare",
     "Ranker": "labeling.ranking",
     "Ranking": "records",
     "Report": "evaluation.report",
@@ -117,6 +119,7 @@ __all__ = [
     "Logits",
     "Preference",
     "PreferenceLabeler",
+    "PrincipleLabeler",
     "Ranker",
     "Ranking",
     "Report",

@@ -14,6 +14,7 @@ from rlaif.cli.options import (
     Map,
     Model,
     PreambleName,
+    Principles,
     Rationale,
     Reading,
     Run,
@@ -26,8 +27,7 @@ from rlaif.cli.say import is_paid, print_table, resumable, say
 from rlaif.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rlaif.labeling.preference import PreferenceLabeler
-    from rlaif.stages.judge import Judge, Summary
+    from rlaif.stages.judge import Judge, PairJudge, Summary
 
 app = typer.Typer()
 
@@ -38,6 +38,7 @@ app = typer.Typer()
     "rlaif label test.jsonl.gz --format hh-rlhf --task harmlessness --sample 200 --out outputs/hh\n\n"
     "rlaif label pairs.jsonl --task helpfulness --llm openai:gpt-4.1-mini --limit 200 --out outputs/try\n\n"
     "rlaif label pairs.jsonl --task helpfulness --llm openai:gpt-4.1-mini --llm openai:gpt-4o --out outputs/panel\n\n"
+    "rlaif label pairs.jsonl --constitution harmless --principles-per-label 2 --out outputs/principled\n\n"
     "rlaif label data.csv --map query=prompt response_1=a response_2=b human_preference=label "
     "--task helpfulness --llm transformers:path/to/model --exemplars 2 --out outputs/mine"
 )
@@ -47,6 +48,7 @@ def label(
     model: Model,
     thinking: Thinking,
     reading: Reading,
+    principles: Principles,
     format: Format = FormatName.auto,
     preamble: PreambleName = "detailed",
     one_order: Annotated[bool, typer.Option("--one-order", help="Ask one order only, drawn by the seed.")] = False,
@@ -59,13 +61,12 @@ def label(
 ) -> None:
     """Give soft preference labels to comparisons: P(response 1 preferred), in both orders.
 
+    By the prompts of a task, or by a constitution: each label by a comparison principle of its own, drawn by the seed.
     With --llm more than once a panel labels: the mean is kept, and each one's own.
     """
-    from rlaif.labeling.preference import PreferenceLabeler
-
-    settings = asdict(thinking) | asdict(reading)
-    settings |= {"preamble": preamble, "orders": "one" if one_order else "both", "allow_one_order": allow_one_order}
-    labelers = [PreferenceLabeler(run.task, llm, **settings) for llm in model.open_each(run.task, run.ledger_file)]
+    settings = asdict(thinking) | asdict(reading) | principles.settings(run.named_task, preamble)
+    settings |= {"orders": "one" if one_order else "both", "allow_one_order": allow_one_order}
+    labelers = _labelers(run, model, principles.constitution, settings)
     if len(labelers) > 1:
         if repeat > 1:
             raise ConfigError("--repeat asks one labeler again; leave it out, or name one --llm")
@@ -182,6 +183,19 @@ def export(
     typer.echo(f"{done.path}: {done.rows:,} rows{ties}")
 
 
+def _labelers(run: Run, model: Model, constitution: str | None, settings: dict[str, Any]) -> list["PairJudge"]:
+    if constitution is None:
+        from rlaif.labeling.preference import PreferenceLabeler
+
+        return [PreferenceLabeler(run.task, llm, **settings) for llm in model.open_each(run.task, run.ledger_file)]
+    from rlaif.constitution.compare import PrincipleLabeler
+    from rlaif.constitution.files import load_constitution
+
+    # Before any model is loaded: a wrong word costs no second.
+    loaded = load_constitution(constitution)
+    return [PrincipleLabeler(loaded, llm, **settings) for llm in model.open_each(None, run.ledger_file)]
+
+
 def _judge(judge: "Judge", run: Run, format: FormatName = FormatName.auto) -> None:
     from rlaif.stages.judge import judge_file
 
@@ -206,7 +220,7 @@ def _score_by_reward_model(reward_model: str, run: Run, format: FormatName) -> N
         typer.echo(f"{done.shortened:,} queries were too long and lost tokens from their left")
 
 
-def _judge_by_panel(labelers: list["PreferenceLabeler"], run: Run, format: FormatName) -> None:
+def _judge_by_panel(labelers: list["PairJudge"], run: Run, format: FormatName) -> None:
     from rlaif.stages.panel import label_by_panel
 
     with resumable():

@@ -15,6 +15,7 @@ from rlaif.cli.options import (
     Map,
     Model,
     PreambleName,
+    Principles,
     Reading,
     TaskName,
     Thinking,
@@ -35,6 +36,7 @@ app = typer.Typer()
     epilog="[bold]Examples[/bold]\n\n"
     "rlaif quote pairs.jsonl --task helpfulness --llm openai:gpt-4.1-mini --llm openai:gpt-4.1\n\n"
     "rlaif quote pairs.jsonl --task helpfulness --llm anthropic:claude-haiku-4-5 --method sampled --draws 8\n\n"
+    "rlaif quote pairs.jsonl --constitution harmless --principles-per-label 2 --llm openai:gpt-4.1-mini\n\n"
     "rlaif quote examples/direct.yaml steps=1000 --llm openai:gpt-4.1-mini"
 )
 @grouped
@@ -42,6 +44,7 @@ def quote(
     data: DataFile,
     thinking: Thinking,
     reading: Reading,
+    principles: Principles,
     named_task: Annotated[str | None, TASK] = None,
     llm: Annotated[
         list[str] | None, typer.Option("--llm", help="provider:model; again for each model to compare.")
@@ -68,13 +71,15 @@ def quote(
 
         _show(quote_training(Path(data), more or [], models=llm or [], sample=sample, prices=prices), "response", False)
         return
-    if named_task is None or not llm:
-        raise ConfigError(f"--{'task' if named_task is None else 'llm'} is missing; only a training's config names it")
-    settings = asdict(thinking) | asdict(reading) | {"preamble": preamble, "orders": "one" if one_order else "both"}
+    settings = asdict(thinking) | asdict(reading) | principles.settings(named_task, preamble)
+    settings["orders"] = "one" if one_order else "both"
+    if not llm:
+        raise ConfigError("--llm is missing; only a training's config names it")
     found = run(
         data,
         named_task,
         llm,
+        constitution=principles.constitution,
         score=as_score,
         format=format.value,
         columns=columns(map, more),

@@ -211,6 +211,51 @@ class Thinking:
 
 
 @dataclass(frozen=True, slots=True)
+class Principles:
+    """The constitution that labels are asked for by, in place of a task."""
+
+    constitution: Annotated[
+        str | None,
+        _panel("Constitution", "--constitution", help="Label by its principles: harmless, helpful-honest, or a file."),
+    ] = None
+    principles_per_label: Annotated[
+        int | None,
+        _panel("Constitution", "--principles-per-label", min=1, help="Drawn for each label, which is their mean; 1."),
+    ] = None
+    principles: Annotated[
+        int | None, _panel("Constitution", "--principles", min=1, help="Draw from the first N of the file only.")
+    ] = None
+    clamp: Annotated[
+        float | None,
+        _panel(
+            "Constitution",
+            "--clamp",
+            help="0.4: no preference by a principle below 40 or above 60 %; 0: off. 0.4 with --rationale, else 0.",
+        ),
+    ] = None
+
+    def settings(self, task: str | None, preamble: str) -> dict[str, Any]:
+        """What labels are asked for by: the settings that belong to a task, or to a constitution.
+
+        Args:
+            task: what `--task` names.
+            preamble: which preamble `--preamble` names; a constitution has one.
+        """
+        names = ("principles_per_label", "principles", "clamp")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if (task is None) == (self.constitution is None):
+            both = "exclude one another; leave one out" if task is not None else "are missing; name one of them"
+            raise ConfigError(f"--task and --constitution {both}")
+        if self.constitution is None:
+            for name in given:
+                raise ConfigError(f"--{name.replace('_', '-')} belongs to a constitution; name one by --constitution")
+            return {"preamble": preamble}
+        if preamble != "detailed":
+            raise ConfigError(f"--preamble {preamble} is a task's; a constitution has one preamble")
+        return given
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """Who judges, and how hard it is asked."""
 

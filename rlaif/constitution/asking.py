@@ -25,9 +25,15 @@ ENDS: Final = ("\nCritique request:", "\nRevision request:", "\n### Example", "\
 """Where a model stops that would go on with the layout by itself."""
 _HEADING: Final = "### Example {number}"
 _SAMPLE_HEADING: Final = "### Your turn"
-# Behind the ending, with markdown around it: not "A response that", not "A or B".
+_BEFORE: Final = r"[\s*_`\"':(\[]*"
+_BEHIND: Final = r"*_`\"')\].:;,"
+# Behind the ending, with markdown around it: alone in its line, or closed by a sign. Not "A response that", which has
+# an article, and neither "A or B" nor "(A), (B)", which choose nothing.
 _OPTION: Final = re.compile(
-    r"better option is[\s*_`\"':(\[]*([AB])(?=[\s*_`\"')\].:;,]*(?:$|\n)|[*_`\"']*\)(?![ \t]*(?:/|-|or\b)))"
+    rf"better option is{_BEFORE}(?:[Oo]ption{_BEFORE})?([AB])"
+    rf"(?=[{_BEHIND}]*(?:\s*(?:$|\n)|(?<=[)\].:;,])\s))"
+    rf"(?![ \t{_BEHIND}]*+(?:[/&-]|[*_`\"'(\[]*[AB]\b))"
+    rf"(?![\s{_BEHIND}]*+(?:or\b|and\b{_BEFORE}[AB]\b))"
 )
 
 

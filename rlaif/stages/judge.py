@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, assert_never
 
 from rlaif.columns import ColumnMap
+from rlaif.constitution.compare import PrincipleLabeler
 from rlaif.constitution.revise import Reviser
 from rlaif.conventions import Format, read_comparisons, read_drafts, read_queries, read_responses, read_samples
 from rlaif.errors import ConfigError, RowError
@@ -27,7 +28,9 @@ from rlaif.records import Failure, FailureKind, Record
 from rlaif.sampling import Sampler
 from rlaif.stages.run_folder import Index, Item, RunFolder, Selection
 
-Judge = PreferenceLabeler | Scorer | Ranker | HarmlessJudge | Sampler | Reviser
+PairJudge = PreferenceLabeler | PrincipleLabeler
+"""Who labels comparisons: by a task's prompts, or by a constitution."""
+Judge = PairJudge | Scorer | Ranker | HarmlessJudge | Sampler | Reviser
 Status = Literal["complete", "interrupted", "stopped"]
 _STORE_EVERY_S = 0.5
 _STORE_EVERY = 500
@@ -79,8 +82,8 @@ def judge_file(
     Started again, it asks nothing that was answered; with a larger `limit` or `sample` it grows.
 
     Args:
-        judge: a `PreferenceLabeler`, a `Scorer`, a `Ranker`, a `HarmlessJudge`, a `Sampler`, which answers queries, or
-            a `Reviser`, which revises answers.
+        judge: a `PreferenceLabeler` or `PrincipleLabeler`, a `Scorer`, a `Ranker`, a `HarmlessJudge`, a `Sampler`,
+            which answers queries, or a `Reviser`, which revises answers.
         data: a path, a table or an iterable.
         out: the run folder.
         format: whose convention the rows follow.
@@ -150,7 +153,7 @@ def _rows(
     judge: Judge, data: Any, format: Format, columns: ColumnMap | None, seed: int
 ) -> tuple[Stage, Iterator[tuple[str, Record | RowError]]]:
     match judge:
-        case PreferenceLabeler():
+        case PreferenceLabeler() | PrincipleLabeler():
             return "label", read_comparisons(data, format, columns, seed)
         case Scorer():
             return "score", read_responses(data, format, columns, seed)

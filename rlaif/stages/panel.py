@@ -19,9 +19,8 @@ from typing import Any, NamedTuple
 from rlaif.errors import ConfigError, RunFolderError
 from rlaif.evaluation.agreement import Agreement, agreement
 from rlaif.io import read_rows, replacing, write_lines
-from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.records import Failure, Preference
-from rlaif.stages.judge import Summary, judge_file
+from rlaif.stages.judge import PairJudge, Summary, judge_file
 from rlaif.statistics.intervals import wilson
 
 _MEANS = ("preference", "preference_12", "preference_21", "unread_mass_12", "unread_mass_21")
@@ -57,7 +56,7 @@ class Panel:
 
 
 def label_each(
-    labelers: Sequence[PreferenceLabeler], data: Any, out: Path, *, ledger: Path | None = None, **options: Any
+    labelers: Sequence[PairJudge], data: Any, out: Path, *, ledger: Path | None = None, **options: Any
 ) -> dict[str, Summary]:
     """Let each labeler label the same items, into a run folder of its own.
 
@@ -93,7 +92,7 @@ def folder_name(llm: str) -> str:
     return re.sub(r"[^\w.-]+", "-", llm).strip("-.")
 
 
-def label_by_panel(labelers: Sequence[PreferenceLabeler], data: Any, out: Path, **options: Any) -> Panel:
+def label_by_panel(labelers: Sequence[PairJudge], data: Any, out: Path, **options: Any) -> Panel:
     """Label by several models, and take the mean of what they say.
 
     Args:

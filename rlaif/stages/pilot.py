@@ -10,8 +10,7 @@ from rlaif.columns import ColumnMap
 from rlaif.conventions import Format, read_comparisons
 from rlaif.evaluation.agreement import agreement
 from rlaif.io import read_rows
-from rlaif.labeling.preference import PreferenceLabeler
-from rlaif.stages.judge import Summary
+from rlaif.stages.judge import PairJudge, Summary
 from rlaif.stages.panel import label_each
 from rlaif.stages.quote import Interval, usable
 from rlaif.statistics.intervals import Estimate, share
@@ -48,7 +47,7 @@ class Pilot(NamedTuple):
 
 
 def pilot(
-    labelers: Sequence[PreferenceLabeler],
+    labelers: Sequence[PairJudge],
     data: Any,
     out: Path,
     n: int = 200,

@@ -7,21 +7,23 @@ and else estimated from bytes; what a model writes is an assumption. Both are st
 import math
 import random
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlaif.columns import ColumnMap
 from rlaif.config import build
+from rlaif.constitution.compare import PrincipleConfig, Questions
 from rlaif.conventions import Format, read_comparisons, read_responses
-from rlaif.errors import InputError, RowError
+from rlaif.errors import ConfigError, InputError, RowError
+from rlaif.labeling.pairs import PairConfig
 from rlaif.labeling.preference import PreferenceConfig
 from rlaif.labeling.verdict import VERDICT_TOKENS, Method, method_for, request
 from rlaif.llm.base import Choose, Generate, Request
 from rlaif.llm.catalog import catalog, entry
 from rlaif.llm.open import open_llm
 from rlaif.llm.prices import Price, price_of
-from rlaif.prompting import Judgement, Prompter, load_task
+from rlaif.prompting import Judgement, Prompter, VerdictPrompter, load_task
 from rlaif.records import Comparison, Response, check_comparison, check_response
 
 BYTES_PER_TOKEN = (5.0, 3.0)
@@ -36,6 +38,8 @@ CACHED_FROM_TOKENS = 1024
 
 Interval = tuple[float, float]
 Item = Comparison | Response
+AskedOf = Callable[[Item], Sequence[VerdictPrompter]]
+"""What renders the questions that an item is asked in each order."""
 
 
 class Quote(NamedTuple):
@@ -94,9 +98,10 @@ class Quoted(NamedTuple):
 
 def quote(
     data: Any,
-    task: str,
+    task: str | None,
     models: Sequence[str],
     *,
+    constitution: str | None = None,
     score: bool = False,
     format: Format = "auto",
     columns: ColumnMap | None = None,
@@ -108,22 +113,22 @@ def quote(
 
     Args:
         data: a path, a table or an iterable, of which every row is read.
-        task: a task's name or folder.
+        task: a task's name or folder; None where there is a constitution.
         models: `provider:model`.
+        constitution: labels are asked for by its principles: a name or a file.
         score: whether responses are scored; else comparisons are labeled.
         format: whose convention the rows follow.
         columns: which column holds which field.
         sample: of how many rows prompts are rendered.
         prices: a file of prices (see `price_of`).
-        **settings: the fields of `PreferenceConfig`.
+        **settings: the fields of `PreferenceConfig`, or of `PrincipleConfig` for a constitution.
 
     Raises:
+        ConfigError: a setting is wrong, or there is not either a task or a constitution.
         InputError: the data cannot be read, or has no row that could be judged.
         CapabilityError: a model cannot do what the settings want.
     """
-    config = build(PreferenceConfig, settings, "quote")
-    judgement: Judgement = "score" if score else "preference"
-    prompter = Prompter(load_task(task), judgement, config.preamble, config.exemplars, config.rationale)
+    config, asked_of = _questions(task, constitution, score, settings)
     rows: Iterator[tuple[str, Comparison | Response | RowError]]
     rows = read_responses(data, format, columns) if score else read_comparisons(data, format, columns)
     rng, drawn, items, rejected = random.Random(config.seed), list[Item](), 0, 0
@@ -139,8 +144,26 @@ def quote(
             drawn[place] = item
     if not items:
         raise InputError(f"there is no row to quote ({rejected:,} cannot be used)")
-    quotes = [quote_items(spec, prompter, config, drawn, items, prices) for spec in models]
+    quotes = [quote_items(spec, asked_of, config, drawn, items, prices) for spec in models]
     return Quoted(items, rejected, len(drawn), quotes)
+
+
+def _questions(
+    task: str | None, constitution: str | None, score: bool, settings: dict[str, Any]
+) -> tuple[PairConfig, AskedOf]:
+    """By which settings items are judged, and what renders what each is asked."""
+    if (task is None) == (constitution is None):
+        raise ConfigError("a quote is for a task or for a constitution; name one of them")
+    if constitution is not None:
+        if score:
+            raise ConfigError("a constitution's principles compare two responses; scores are asked for by a task")
+        config = build(PrincipleConfig, settings, "quote")
+        questions = Questions(constitution, config)
+        return config, lambda item: tuple(questions.of(item.id).values())
+    of_task = build(PreferenceConfig, settings, "quote")
+    judgement: Judgement = "score" if score else "preference"
+    prompter = Prompter(load_task(str(task)), judgement, of_task.preamble, of_task.exemplars, of_task.rationale)
+    return of_task, lambda _: (prompter,)
 
 
 def usable(rows: Iterable[tuple[str, Comparison | Response | RowError]]) -> Iterator[Item | None]:
@@ -164,13 +187,13 @@ def usable(rows: Iterable[tuple[str, Comparison | Response | RowError]]) -> Iter
 
 
 def quote_items(
-    spec: str, prompter: Prompter, config: PreferenceConfig, drawn: Sequence[Item], items: int, prices: Path | None
+    spec: str, asked_of: AskedOf, config: PairConfig, drawn: Sequence[Item], items: int, prices: Path | None
 ) -> Quote:
     """What one model would take for so many items.
 
     Args:
         spec: `provider:model`.
-        prompter: renders what is asked.
+        asked_of: what renders the questions of an item.
         config: how verdicts are asked for and read.
         drawn: a sample of the items.
         items: how many there are.
@@ -192,16 +215,19 @@ def quote_items(
     draws = config.draws if method == "sampled" else 1
     is_text = method in ("sampled", "verbalized")
     thoughts = config.self_consistency if config.rationale else 0
-    orders = 2 if config.orders == "both" and prompter.judgement == "preference" else 1
-    want: Choose | Generate = Generate(VERDICT_TOKENS) if is_text else Choose(prompter.verdicts)
+    orders = 2 if config.orders == "both" and isinstance(drawn[0], Comparison) else 1
 
     def asked(item: Item) -> list[Request]:
-        """One order of one item; rationales are empty yet."""
+        """One order of one item, whatever it is asked there; rationales are empty yet."""
         texts = (item.response_1, item.response_2) if isinstance(item, Comparison) else (item.response,)
-        first = prompter.ask(item.query, *texts)
-        last = prompter.conclude(first, "") if config.rationale else first
-        verdicts = [request(able, last, want, prompter.verdicts)] * (draws * max(1, thoughts))
-        return [request(able, first, want, ())] * thoughts + verdicts
+        requests = []
+        for prompter in asked_of(item):
+            want: Choose | Generate = Generate(VERDICT_TOKENS) if is_text else Choose(prompter.verdicts)
+            first = prompter.ask(item.query, *texts)
+            last = prompter.conclude(first, "") if config.rationale else first
+            requests += [request(able, first, want, ())] * thoughts
+            requests += [request(able, last, want, prompter.verdicts)] * (draws * max(1, thoughts))
+        return requests
 
     def tokens(requests: list[Request]) -> Interval:
         if is_local:
@@ -221,19 +247,20 @@ def quote_items(
     lows, highs = zip(*(tokens(asked(item)) for item in drawn), strict=True)
     noise = _noise(highs, items)
     texts = orders * items
-    answers = texts * draws * max(1, thoughts)
+    questions = texts * len(asked_of(drawn[0]))
+    answers = questions * draws * max(1, thoughts)
     # A rationale is written once, and read again before each answer behind it.
     thought = RATIONALE_TOKENS * thoughts, config.max_rationale_tokens * thoughts
     verdict = (1, VERDICT_TOKENS) if is_text else (1, 1)
     thinking = THINKING_TOKENS if thinks else (0, 0)
     read = (
-        texts * (statistics.fmean(lows) * (1 - noise) + thought[0] * draws),
-        texts * (statistics.fmean(highs) * (1 + noise) + thought[1] * draws),
+        texts * statistics.fmean(lows) * (1 - noise) + questions * thought[0] * draws,
+        texts * statistics.fmean(highs) * (1 + noise) + questions * thought[1] * draws,
     )
-    low, high = (texts * thought[end] + answers * (verdict[end] + thinking[end]) for end in (0, 1))
+    low, high = (questions * thought[end] + answers * (verdict[end] + thinking[end]) for end in (0, 1))
     # What all share is asked as often as anything, and the first request finds no cache.
-    shared = texts * cached(asked(drawn[0])) * (1 - 1 / max(1, texts))
-    return Quote(spec, method, texts * thoughts + answers, read, (low, high), shared, price, batch_price, is_local)
+    shared = texts * cached(asked(drawn[0])) * (1 - 1 / max(1, questions))
+    return Quote(spec, method, questions * thoughts + answers, read, (low, high), shared, price, batch_price, is_local)
 
 
 def _noise(sizes: Sequence[float], items: int) -> float:

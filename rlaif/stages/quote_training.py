@@ -60,7 +60,7 @@ def quote_training(
     quotes = []
     for llm in models or [asked.llm]:
         least, full = (
-            quote_items(llm, prompter, verdicts, _answered(queries, tokens), items, prices or asked.prices)
+            quote_items(llm, lambda _: (prompter,), verdicts, _answered(queries, tokens), items, prices or asked.prices)
             for tokens in (max(1, most // _SHORT), most)
         )
         quotes.append(_between(least, full))

@@ -9,8 +9,7 @@ from typing import Any
 from rlaif.errors import ConfigError
 from rlaif.evaluation.agreement import Agreement, agreement
 from rlaif.io import read_rows, replacing
-from rlaif.labeling.preference import PreferenceLabeler
-from rlaif.stages.judge import judge_file
+from rlaif.stages.judge import PairJudge, judge_file
 
 SHARE = 0.1
 LEAST = 100
@@ -18,7 +17,7 @@ LEAST = 100
 
 
 def ask_again(
-    labeler: PreferenceLabeler, out: Path, times: int = 2, *, ledger: Path | None = None, progress: bool = True
+    labeler: PairJudge, out: Path, times: int = 2, *, ledger: Path | None = None, progress: bool = True
 ) -> Agreement | None:
     """Ask a share of a run's items again, and compare the labels.
 
@@ -47,10 +46,8 @@ def ask_again(
 
     def pairs() -> Iterator[tuple[float, float]]:
         for number in range(1, times):
-            settings = labeler.config.model_dump() | {"repeat": number}
-            again = PreferenceLabeler(labeler.task, labeler.llm, **settings)
             summary = judge_file(
-                again,
+                labeler.again(number),
                 records,
                 out / f"repeat-{number}",
                 format="comparisons",
