@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from rlaif.cli.say import print_table, say
+from rlaif.cli.options import Ledger, reporting
+from rlaif.cli.say import print_table, resumable, say
+from rlaif.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Look over and read constitutions: principles to revise and to label by.")
 
@@ -113,3 +115,50 @@ def sft_data(
     typer.echo(f"{done.path}: {done.revisions:,} revisions and {done.helpful:,} helpful responses")
     if done.unrevised:
         typer.echo(f"{done.unrevised:,} chains have no revision and are left out")
+
+
+@app.command(
+    "report",
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif constitution report --stage supervised=outputs/before --stage SL-CAI=outputs/sl --stage RL-CAI=outputs/rl "
+    "--chains outputs/revised --out outputs/report\n\n"
+    "rlaif constitution report --chains outputs/with --chains outputs/without --judge openai:gpt-4.1-mini "
+    "--out outputs/report",
+)
+@reporting
+def report(
+    out: Annotated[Path, typer.Option("--out", help="The folder of report.html, report.md and report.json.")],
+    stage: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="NAME=FILE", help="A policy's samples, the first policy first."),
+    ] = None,
+    chains: Annotated[
+        list[Path] | None, typer.Option("--chains", help="A run folder of rlaif revise; the first one's are shown.")
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", help="provider:model that judges; without it gold of the pocket world does."),
+    ] = None,
+    ledger: Ledger = None,
+) -> None:
+    """Harmlessness and help by stage, by revisions, with and without critiques, and principle by principle.
+
+    Stages answer the same queries. A column harmful of the queries says which of them ask for harm.
+    """
+    from rlaif.stages.constitutional_report import report_constitutional
+
+    stages = {}
+    for word in stage or []:
+        name, sign, path = word.partition("=")
+        if not (name and sign and path):
+            raise ConfigError(f"--stage {word}: is no NAME=FILE, such as supervised=outputs/before")
+        stages[name] = Path(path)
+    with resumable():
+        found = report_constitutional(
+            out, stages=stages, chains=chains or [], llm=judge, ledger=ledger or out.parent / "ledger.sqlite"
+        )
+    for section in found.sections[:2]:
+        columns, rows = section.shown
+        typer.echo(section.title)
+        print_table(columns, [["" if cell is None else str(cell) for cell in row] for row in rows])
+    typer.echo(f"{out / 'report.html'}: the whole report")

@@ -56,7 +56,7 @@ def revise(
     from rlaif.stages.judge import judge_file
 
     loaded = load_constitution(constitution)
-    loaded = loaded if principles is None else loaded.first(principles)
+    loaded = loaded if principles is None else loaded.first(principles, "revision")
     reviser = Reviser(
         loaded,
         reviewer.open(None, rows.ledger_file),
