@@ -206,8 +206,8 @@ def main() -> None:
             beside = {"load_average_before": before, "load_average_after": os.getloadavg()}
             facts[section] = {"size": given.size, "threads": threads, "rounds": given.rounds} | beside | found
             print(json.dumps(facts[section]), flush=True)
-    if not given.tiny:
-        write("online", latest() | facts)
+            if not given.tiny:
+                write("online", latest() | facts)
 
 
 def latest() -> dict[str, Any]:

@@ -115,8 +115,8 @@ class Given:
         """Take the vocabulary, and how many tokens a response has."""
         self.words, self.tokens = words, tokens
 
-    def generate(self, queries: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Any]:
-        """Make up a response to each query."""
+    def generate(self, queries: Sequence[Sequence[int]], seeds: Sequence[int], finished: Any = None) -> list[Any]:
+        """Make up a response to each query; nobody is told of one before all are there."""
         from rlaif.generation import Continuation
 
         def one(seed: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,6 +37,7 @@ app = typer.Typer()
     "rlaif quote pairs.jsonl --task helpfulness --llm openai:gpt-4.1-mini --llm openai:gpt-4.1\n\n"
     "rlaif quote pairs.jsonl --task helpfulness --llm anthropic:claude-haiku-4-5 --method sampled --draws 8\n\n"
     "rlaif quote pairs.jsonl --constitution harmless --principles-per-label 2 --llm openai:gpt-4.1-mini\n\n"
+    "rlaif quote outputs/samples/samples.jsonl --constitution harmless --revisions 4 --llm openai:gpt-4.1-mini\n\n"
     "rlaif quote examples/direct.yaml steps=1000 --llm openai:gpt-4.1-mini"
 )
 @grouped
@@ -55,6 +56,10 @@ def quote(
     preamble: PreambleName = "detailed",
     as_score: Annotated[bool, typer.Option("--score", help="Quote rlaif score, not rlaif label.")] = False,
     one_order: Annotated[bool, typer.Option("--one-order", help="One order only.")] = False,
+    revisions: Annotated[
+        int | None, typer.Option("--revisions", min=1, help="Quote rlaif revise with so many rounds.")
+    ] = None,
+    critique: Annotated[bool, typer.Option("--critique/--no-critique", help="Of --revisions.")] = True,
     sample: Annotated[int, typer.Option("--sample", min=2, help="Of how many rows prompts are rendered.")] = 200,
     prices: Annotated[
         Path | None, typer.Option("--prices", help="YAML: provider:model to input, output, cached ($ a million).")
@@ -70,6 +75,16 @@ def quote(
         from rlaif.stages.quote_training import quote_training
 
         _show(quote_training(Path(data), more or [], models=llm or [], sample=sample, prices=prices), "response", False)
+        return
+    if revisions is not None:
+        from rlaif.stages.quote_chains import quote_chains
+
+        if principles.constitution is None or not llm:
+            missing = "llm" if principles.constitution else "constitution"
+            raise ConfigError(f"--{missing} is missing; --revisions quotes rlaif revise")
+        asked = {"revisions": revisions, "critique": critique, "exemplars": thinking.exemplars, "seed": reading.seed}
+        options: dict[str, Any] = {"columns": columns(map, more), "sample": sample, "prices": prices, **asked}
+        _show(quote_chains(data, principles.constitution, llm, **options), "response", False)
         return
     settings = asdict(thinking) | asdict(reading) | principles.settings(named_task, preamble)
     settings["orders"] = "one" if one_order else "both"
@@ -91,7 +106,8 @@ def quote(
 
 
 def _show(found: "Quoted", what: str, rationale: bool) -> None:
-    from rlaif.stages.quote import BYTES_PER_TOKEN, RATIONALE_TOKENS
+    from rlaif.stages.quote import RATIONALE_TOKENS
+    from rlaif.stages.quoted_model import BYTES_PER_TOKEN
 
     rows = []
     for one in found.quotes:

@@ -12,7 +12,8 @@ from rlaif.evaluation.agreement import agreement
 from rlaif.io import read_rows
 from rlaif.stages.judge import PairJudge, Summary
 from rlaif.stages.panel import label_each
-from rlaif.stages.quote import Interval, usable
+from rlaif.stages.quote import usable
+from rlaif.stages.quoted_model import Interval
 from rlaif.statistics.intervals import Estimate, share
 
 

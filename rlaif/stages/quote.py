@@ -9,7 +9,7 @@ import random
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rlaif.columns import ColumnMap
 from rlaif.config import build
@@ -20,23 +20,14 @@ from rlaif.labeling.pairs import PairConfig
 from rlaif.labeling.preference import PreferenceConfig
 from rlaif.labeling.verdict import VERDICT_TOKENS, Method, method_for, request
 from rlaif.llm.base import Choose, Generate, Request
-from rlaif.llm.catalog import catalog, entry
-from rlaif.llm.open import open_llm
-from rlaif.llm.prices import Price, price_of
+from rlaif.llm.prices import Price
 from rlaif.prompting import Judgement, Prompter, VerdictPrompter, load_task
 from rlaif.records import Comparison, Response, check_comparison, check_response
+from rlaif.stages.quoted_model import Interval, QuotedModel
 
-BYTES_PER_TOKEN = (5.0, 3.0)
-"""English prose has 4 to 5 bytes a token in today's vocabularies; code and other languages have fewer."""
 RATIONALE_TOKENS = 60
 """The least that a rationale is taken to have; the most is what the settings allow."""
-THINKING_TOKENS = (100, 4096)
-"""Of a reasoning model, for each answer."""
-PROTOCOL_TOKENS = 10
-CACHED_FROM_TOKENS = 1024
-"""Shorter beginnings are in no provider's prompt cache."""
 
-Interval = tuple[float, float]
 Item = Comparison | Response
 AskedOf = Callable[[Item], Sequence[VerdictPrompter]]
 """What renders the questions that an item is asked in each order."""
@@ -47,7 +38,7 @@ class Quote(NamedTuple):
 
     Attributes:
         llm: `provider:model`.
-        method: how its verdicts would be read.
+        method: how its verdicts would be read, or `text` where it only writes.
         requests: how many it would be asked.
         input_tokens: lowest and highest.
         output_tokens: the same.
@@ -58,7 +49,7 @@ class Quote(NamedTuple):
     """
 
     llm: str
-    method: Method
+    method: Method | Literal["text"]
     requests: int
     input_tokens: Interval
     output_tokens: Interval
@@ -202,16 +193,8 @@ def quote_items(
     Raises:
         CapabilityError: the model cannot do what the settings want.
     """
-    provider, _, model = spec.partition(":")
-    is_local = provider not in catalog()
-    if is_local:
-        llm = open_llm(spec)
-        able, price, batch_price, thinks = llm.capabilities, None, None, False
-    else:
-        known = entry(provider, model)
-        able, price, thinks = known.capabilities, price_of(provider, model, prices), known.thinks
-        batch_price = price_of(provider, model, prices, batch=True) if known.batch else None
-    method = method_for(spec, able, config)
+    model = QuotedModel(spec, prices)
+    method = method_for(spec, model.able, config)
     draws = config.draws if method == "sampled" else 1
     is_text = method in ("sampled", "verbalized")
     thoughts = config.self_consistency if config.rationale else 0
@@ -225,45 +208,42 @@ def quote_items(
             want: Choose | Generate = Generate(VERDICT_TOKENS) if is_text else Choose(prompter.verdicts)
             first = prompter.ask(item.query, *texts)
             last = prompter.conclude(first, "") if config.rationale else first
-            requests += [request(able, first, want, ())] * thoughts
-            requests += [request(able, last, want, prompter.verdicts)] * (draws * max(1, thoughts))
+            requests += [request(model.able, first, want, ())] * thoughts
+            requests += [request(model.able, last, want, prompter.verdicts)] * (draws * max(1, thoughts))
         return requests
 
-    def tokens(requests: list[Request]) -> Interval:
-        if is_local:
-            count = float(sum(llm.count_tokens(one) or 0 for one in requests))
-            return count, count
-        size = sum(len((one.messages[0].content + one.continuation).encode()) for one in requests)
-        low, high = (size / ratio + PROTOCOL_TOKENS * len(requests) for ratio in BYTES_PER_TOKEN)
-        return low, high
-
-    def cached(requests: list[Request]) -> float:
-        """Tokens at the beginning of prompts that are the same for all items."""
-        shared = (
-            len(one.messages[0].content[: one.shared_characters].encode()) / BYTES_PER_TOKEN[0] for one in requests
-        )
-        return 0.0 if is_local else sum(count for count in shared if count >= CACHED_FROM_TOKENS)
-
-    lows, highs = zip(*(tokens(asked(item)) for item in drawn), strict=True)
-    noise = _noise(highs, items)
+    lows, highs = zip(*(model.tokens(asked(item)) for item in drawn), strict=True)
+    noise = noise_of(highs, items)
     texts = orders * items
     questions = texts * len(asked_of(drawn[0]))
     answers = questions * draws * max(1, thoughts)
     # A rationale is written once, and read again before each answer behind it.
     thought = RATIONALE_TOKENS * thoughts, config.max_rationale_tokens * thoughts
     verdict = (1, VERDICT_TOKENS) if is_text else (1, 1)
-    thinking = THINKING_TOKENS if thinks else (0, 0)
     read = (
         texts * statistics.fmean(lows) * (1 - noise) + questions * thought[0] * draws,
         texts * statistics.fmean(highs) * (1 + noise) + questions * thought[1] * draws,
     )
-    low, high = (questions * thought[end] + answers * (verdict[end] + thinking[end]) for end in (0, 1))
+    low, high = (questions * thought[end] + answers * (verdict[end] + model.thinking[end]) for end in (0, 1))
     # What all share is asked as often as anything, and the first request finds no cache.
-    shared = texts * cached(asked(drawn[0])) * (1 - 1 / max(1, questions))
-    return Quote(spec, method, questions * thoughts + answers, read, (low, high), shared, price, batch_price, is_local)
+    shared = texts * model.cached(asked(drawn[0])) * (1 - 1 / max(1, questions))
+    return made(model, method, questions * thoughts + answers, read, (low, high), shared)
 
 
-def _noise(sizes: Sequence[float], items: int) -> float:
+def made(
+    model: QuotedModel,
+    method: Method | Literal["text"],
+    requests: int,
+    read: Interval,
+    written: Interval,
+    cached: float,
+) -> Quote:
+    """A quote of a model."""
+    prices = model.price, model.batch_price, model.is_local
+    return Quote(model.spec, method, requests, read, written, cached, *prices)
+
+
+def noise_of(sizes: Sequence[float], items: int) -> float:
     """Two standard errors of the sample's mean as a share of it; nothing where all rows were looked at."""
     if len(sizes) >= items or len(sizes) < 2:
         return 0.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import rlaif.stages.quote as quote_module
+import rlaif.stages.quoted_model as quote_module
 from rlaif.errors import CapabilityError, InputError
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
