@@ -209,6 +209,8 @@ def completion(body: Mapping[str, Any], fault: str = "", cuts: bool = False) -> 
         likely = {"1": 1.0} if cuts else {"10": 1.0}
     elif body.get("prompt", "").endswith("=1"):
         likely = {"0": 0.4, "\n": 0.5, ".": 0.1}
+    elif isinstance(asked, str) and asked.endswith("The better option is ("):
+        likely = {"A": first, " A": 0.1, "B": 0.85 - first, "The": 0.05}
     if fault == "off-menu":
         likely = {"The": 0.6, "I": 0.3, "1": 0.02, "2": 0.01}
     text = random.Random(body.get("seed")).choices(list(likely), list(likely.values()))[0]

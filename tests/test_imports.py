@@ -107,7 +107,8 @@ def test_public_names_are_all_there() -> None:
     assert rlaif.__all__ == [
             "Candidate", "Clipped", "Comparison", "Failure", "FromScores", "FromTRL", "HarmlessJudge", "Harmlessness",
             "LabelerReward", "LengthPenalty", "Llama2Rule", "Logits", "Preference", "PreferenceLabeler",
-            "PrincipleLabeler", "Ranker", "Ranking", "Report", "Response", "RewardFn", "RunningNormalised", "Sample", "Sampler", "Score", "Scorer",
+            "PrincipleLabeler", "Ranker", "Ranking", "Report", "Response", "RewardFn", "RunningNormalised", "Sample",
+            "Sampler", "Score", "Scorer",
             "ScriptedLLM", "Turn", "WeightedSum", "as_trl_reward", "ask_again", "calibrate", "collect",
             "compare_prompts", "evaluate_alignment", "evaluate_reward_model", "export", "harmless_rate", "judge_file",
             "label_by_panel", "open_llm", "pilot", "plan_audit", "quote", "ranking_scores", "ratings", "run_recipe",

@@ -16,8 +16,8 @@ SCRIPT = Path(__file__).with_name("killable.py")
 FILES = ("preferences.jsonl", "failures.jsonl")
 
 
-def start(data: Path, out: Path, log: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, str(SCRIPT), str(data), str(out), str(log)])
+def start(data: Path, out: Path, log: Path, *constitution: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, str(SCRIPT), str(data), str(out), str(log), *constitution])
 
 
 def lines(log: Path) -> list[str]:
@@ -40,17 +40,17 @@ def write_data(path: Path, n: int) -> Path:
     return path
 
 
-def killed_and_clean(tmp_path: Path, kills: int, n: int, seed: int) -> None:
+def killed_and_clean(tmp_path: Path, *constitution: str, kills: int, n: int, seed: int) -> None:
     data = write_data(tmp_path / "data.jsonl", n)
     clean, broken = tmp_path / "clean" / "run", tmp_path / "broken" / "run"
-    assert start(data, clean, tmp_path / "clean.log").wait() == 0
+    assert start(data, clean, tmp_path / "clean.log", *constitution).wait() == 0
     asked = len(lines(tmp_path / "clean.log"))
     rng = random.Random(seed)
     moments = sorted(rng.randrange(1, asked) for _ in range(kills))
     ledger, known, total = broken.parent / "ledger.sqlite", set[str](), 0
     for attempt, moment in enumerate([*moments, None]):
         log = tmp_path / f"{attempt}.log"
-        process = start(data, broken, log)
+        process = start(data, broken, log, *constitution)
         if moment is None:
             assert process.wait() == 0
         else:
@@ -79,6 +79,10 @@ def killed_and_clean(tmp_path: Path, kills: int, n: int, seed: int) -> None:
 
 def test_five_kills_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> None:
     killed_and_clean(tmp_path, kills=5, n=300, seed=0)
+
+
+def test_labels_by_a_constitution_survive_kills_too(tmp_path: Path) -> None:
+    killed_and_clean(tmp_path, "harmless", kills=3, n=100, seed=0)
 
 
 @pytest.mark.acceptance
