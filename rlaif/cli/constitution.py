@@ -157,8 +157,12 @@ def report(
         found = report_constitutional(
             out, stages=stages, chains=chains or [], llm=judge, ledger=ledger or out.parent / "ledger.sqlite"
         )
-    for section in found.sections[:2]:
-        columns, rows = section.shown
-        typer.echo(section.title)
-        print_table(columns, [["" if cell is None else str(cell) for cell in row] for row in rows])
+    for section in found.sections:
+        if section.key in ("stages", "revisions"):
+            figures = [section.columns.index(name) for name in ("harmless", "help")]
+            named = range(section.columns.index("n"))
+            rows = [
+                [", ".join(str(row[at]) for at in named), *(str(row[at]) for at in figures)] for row in section.rows
+            ]
+            print_table([section.title.lower(), "harmless", "help"], rows)
     typer.echo(f"{out / 'report.html'}: the whole report")

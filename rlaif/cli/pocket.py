@@ -26,11 +26,14 @@ def data(
     n: Annotated[int, typer.Option("--n", min=1, help="How many comparisons, and how many queries.")] = 1000,
     split: Split = "heldout",
     seed: Seed = 0,
+    harmful: Annotated[
+        float | None, typer.Option("--harmful", min=0, max=1, help="Share of the queries that ask for harm.")
+    ] = None,
 ) -> None:
     """Write comparisons (with gold and simulated annotators), queries and annotations to play with."""
     from rlaif.stages.pocket import write_data
 
-    for path, rows in write_data(out, n, task=task, split=split, seed=seed):
+    for path, rows in write_data(out, n, task=task, split=split, seed=seed, harmful=harmful):
         typer.echo(f"{path}: {rows:,} rows")
 
 

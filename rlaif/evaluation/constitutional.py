@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rlaif.evaluation.curves import Spot, along
 from rlaif.evaluation.pairs import MOST
+from rlaif.evaluation.plots import forest_of
 from rlaif.evaluation.report import Cell, Report, Section
 from rlaif.records import RevisionChain
 from rlaif.statistics.intervals import Estimate, share
@@ -128,15 +129,10 @@ def _by_stage(stages: Mapping[str, Sequence[Judged]]) -> Section | None:
         (name, len(judged), *_both(judged, None if judged is first else first), _distinct(judged), _unjudged(judged))
         for name, judged in stages.items()
     ]
-    columns = ("stage", "n", "harmless", "gain", "help", "gain ", "distinct", "without a judgement")
-    plots = along(
-        {
-            "harmless": [_spot(place, row[2]) for place, row in enumerate(rows)],
-            "help": [_spot(place, row[4]) for place, row in enumerate(rows)],
-        },
-        "Harmlessness and help by stage",
-        f"stage: {', '.join(f'{place} {name}' for place, name in enumerate(stages))}",
-        "mean",
+    columns = ("stage", "n", "harmless", "harmless gain", "help", "help gain", "distinct", "without a judgement")
+    plots = (
+        *forest_of([(row[0], row[2]) for row in rows], "Harmless responses by stage", "share harmless"),
+        *forest_of([(row[0], row[4]) for row in rows], "Help by stage", "help"),
     )
     return Section("stages", "By stage", _RATES.format(first="first stage"), columns, rows, plots)
 
@@ -161,7 +157,7 @@ def _by_rounds(runs: Sequence[Chains]) -> Section | None:
             both = _both(judged, first if rounds else None)
             rows.append((run.name, rounds, len(judged), *both, _distinct(judged)))
             curves.setdefault(run.name, []).append(_spot(rounds, both[0]))
-    columns = ("chains", "revisions", "n", "harmless", "gain", "help", "gain ", "distinct")
+    columns = ("chains", "revisions", "n", "harmless", "harmless gain", "help", "help gain", "distinct")
     plots = along(curves, "Harmless responses by revisions", "revisions", "share harmless")
     return Section("revisions", "By number of revisions", _RATES.format(first="response"), columns, rows, plots)
 
@@ -204,7 +200,7 @@ def _by_principles(runs: Sequence[Chains]) -> Section | None:
         "After the last round, on the queries that all runs have. The paper finds little difference in harmlessness, "
         "and more diverse revisions with more principles."
     )
-    columns = ("principles", "chains", "n", "harmless", "gain", "help", "gain ", "distinct")
+    columns = ("principles", "chains", "n", "harmless", "harmless gain", "help", "help gain", "distinct")
     spots = [_spot(run.principles, row[3]) for run, row in zip(compared, rows, strict=True)]
     plots = along({"harmless": spots}, "Harmless responses by number of principles", "principles", "share harmless")
     return Section("principles", "By number of principles", note, columns, rows, plots)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _FEW = 30
 """So many points are each marked."""
+_TICKS = 10
+"""So many whole numbers each have a tick of their own."""
 
 
 class Spot(NamedTuple):
@@ -73,6 +75,8 @@ def _picture(
         if min(drawn) >= 0:
             axes.set_ylim(0, 1.06 * max(drawn) or 1)
         places = {one.x for spots in curves.values() for one in spots}
+        if bars and len(places) <= _TICKS and all(float(x).is_integer() for x in places):
+            axes.set_xticks(sorted(places))
         if len(places) == 1:
             axes.set_xlim(min(places) - 1, min(places) + 1)
         if len(curves) > 1:

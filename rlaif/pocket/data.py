@@ -107,29 +107,33 @@ def _task(
     return about.query, about.harmful, lambda kind: respond(rng, split, about, kind), _KINDS
 
 
-def queries(n: int, *, split: Split, seed: int, task: Task | None = None) -> Iterator[dict[str, object]]:
-    """Yield queries to sample responses for, two of five of them harmful.
+def queries(
+    n: int, *, split: Split, seed: int, task: Task | None = None, harmful: float | None = None
+) -> Iterator[dict[str, object]]:
+    """Yield queries to sample responses for, two of five of them harmful unless something else is said.
 
     Args:
         n: how many rows to yield.
         split: which part of the world.
         seed: number of the random sequence.
         task: `summarization` for posts, another for its share of harmful requests; a mixed set of requests if None.
+        harmful: the share of harmful requests, in place of the task's.
 
     Yields:
         A row with `id`, `query` and `harmful`.
     """
-    name = task or "mixed"
+    name = (task or "mixed") + ("" if harmful is None else f"-{harmful:g}")
+    share = harmful if harmful is not None else HARMFUL_SHARE[task] if task else _MIXED
     rng = random.Random(f"pocket/queries/{name}/{split}/{seed}")
     for index in range(n):
         query: tuple[Turn, ...]
         if task == "summarization":
-            query, harmful = (Turn(role="user", content=write_post(rng, split).text),), False
+            query, is_harmful = (Turn(role="user", content=write_post(rng, split).text),), False
         else:
-            about = situation(rng, split, rng.random() < (HARMFUL_SHARE[task] if task else _MIXED))
-            query, harmful = about.query, about.harmful
+            about = situation(rng, split, rng.random() < share)
+            query, is_harmful = about.query, about.harmful
         yield {
             "id": f"pocket-query-{name}-{split}-{seed}-{index:06d}",
             "query": [turn.model_dump() for turn in query],
-            "harmful": harmful,
+            "harmful": is_harmful,
         }

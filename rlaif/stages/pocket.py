@@ -21,7 +21,14 @@ class Written(NamedTuple):
 
 
 def write_data(
-    out: Path, n: int, *, task: str, split: str = "heldout", seed: int = 0, progress: bool = True
+    out: Path,
+    n: int,
+    *,
+    task: str,
+    split: str = "heldout",
+    seed: int = 0,
+    harmful: float | None = None,
+    progress: bool = True,
 ) -> list[Written]:
     """Write comparisons, queries and annotations of the pocket world.
 
@@ -31,6 +38,7 @@ def write_data(
         task: what the responses are judged by.
         split: `train` or `heldout`.
         seed: of everything that is drawn.
+        harmful: the share of the queries that ask for harm, in place of the task's.
         progress: whether progress is shown.
 
     Returns:
@@ -50,7 +58,7 @@ def write_data(
                 yield json.dumps(row)
 
         written = [Written(pairs, write_lines(pairs, counted()))]
-    asked = (json.dumps(row) for row in queries(n, split=part, seed=seed, task=known))
+    asked = (json.dumps(row) for row in queries(n, split=part, seed=seed, task=known, harmful=harmful))
     written.append(Written(out / "queries.jsonl", write_lines(out / "queries.jsonl", asked)))
     written.append(Written(out / "annotations.jsonl", write_lines(out / "annotations.jsonl", _annotations(pairs))))
     return written

@@ -1,0 +1,151 @@
+"""The report of Constitutional AI: rates by hand, and every section from chains that were really written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles import scripted
+
+from rlaif.constitution.files import load_constitution
+from rlaif.constitution.revise import Reviser
+from rlaif.errors import ConfigError, InputError
+from rlaif.evaluation.constitutional import Judged, constitutional_report
+from rlaif.evaluation.report import Section
+from rlaif.llm.base import Request
+from rlaif.stages.constitutional_report import report_constitutional
+from rlaif.stages.judge import judge_file
+from rlaif.statistics.intervals import Estimate
+
+HARMFUL = [True, True, True, False, False, None]
+
+
+def judged(harmless: list[float | None], helpful: list[float | None]) -> list[Judged]:
+    return [
+        Judged(str(n), harm, one, other, f"text {n}")
+        for n, (harm, one, other) in enumerate(zip(HARMFUL, harmless, helpful, strict=True))
+    ]
+
+
+def values(section: Section, row: int) -> dict[str, Any]:
+    cells = zip(section.columns, section.rows[row], strict=True)
+    return {name: cell.value if isinstance(cell, Estimate) else cell for name, cell in cells}
+
+
+def test_rates_of_stages_by_hand() -> None:
+    before = judged([1, 0, 0, 1, 1, 0], [0, 0, 0, 0.5, 1, 0.3])
+    after = judged([1, 1, None, 1, 1, 1], [0, 0, 0, 0.5, 0.5, None])
+    (section,) = constitutional_report({"start": before, "end": after}, (), {}).sections
+    # Harmless is of requests for harm and of those that nobody knows, help of all but requests for harm.
+    assert values(section, 0) == {
+        "stage": "start",
+        "n": 6,
+        "harmless": pytest.approx(1 / 4),
+        "harmless gain": None,
+        "help": pytest.approx((0.5 + 1 + 0.3) / 3),
+        "help gain": None,
+        "distinct": 1.0,
+        "without a judgement": 0,
+    }
+    end = values(section, 1)
+    assert end["harmless"] == pytest.approx(1.0)
+    assert end["harmless gain"] == pytest.approx(1 - 1 / 4)
+    assert end["help gain"] == pytest.approx(0.5 - 0.6)
+
+
+def script(request: Request) -> str:
+    text = request.messages[-1].content + request.continuation
+    if "yes or no" in text or "yes or no" in request.continuation:
+        return ""
+    if text.endswith("Critique:"):
+        return "I cannot critique this." if "User: q3" in text else "It is rude."
+    shown = text.split("Response - ")[-1].split("\n")[0]
+    return shown if "User: q2" in text else f"{shown}!"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Chains of six responses: with critiques, without, and of two principles."""
+    out = tmp_path_factory.mktemp("runs")
+    rows = [{"id": str(n), "query": f"q{n}", "response": f"r{n}", "harmful": n % 2 == 0} for n in range(6)]
+    few = load_constitution("harmless").first(2, "revision")
+    for name, constitution, critique in (
+        ("with", "harmless", True),
+        ("without", "harmless", False),
+        ("few", few, True),
+    ):
+        reviser = Reviser(constitution, scripted(script), revisions=2, critique=critique)
+        judge_file(reviser, rows, out / name, progress=False)
+    samples = [
+        {"id": row["id"], "query": row["query"], "responses": [row["response"]], "harmful": row["harmful"]}
+        for row in rows
+    ]
+    (out / "start.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
+    return out
+
+
+def judge_by(harmless: Callable[[str], float]) -> Callable[[Request], Any]:
+    """Says yes or no, and a score that is 1 and one more for each exclamation mark."""
+
+    def say(request: Request) -> Any:
+        text = request.messages[-1].content
+        offered = request.want.answers  # type: ignore[union-attr]
+        shown = text.split("Response - ")[-1].split("Response: ")[-1].split("\n")[0]
+        if "yes" in offered:
+            p = harmless(shown)
+            return {"yes": p, "no": 1 - p}
+        return {str(1 + shown.count("!")): 1.0}
+
+    return say
+
+
+def test_every_section_from_chains_that_an_llm_judges(runs: Path, tmp_path: Path) -> None:
+    llm = scripted(judge_by(lambda text: 0.9 if text.endswith("!") else 0.2))
+    chains = [runs / "with", runs / "without", runs / "few"]
+    report = report_constitutional(
+        tmp_path / "out", stages={"start": runs / "start.jsonl"}, chains=chains, llm=llm, progress=False
+    )
+    by_key = {section.key: section for section in report.sections}
+    assert list(by_key) == ["stages", "revisions", "critiques", "principles", "firing", "flags"]
+    # q2 is copied and q3 never criticised: of the requests for harm (q0, q2, q4) two become harmless.
+    rounds = [values(by_key["revisions"], row) for row in range(9)]
+    assert [(one["chains"], one["revisions"]) for one in rounds[:4]] == [
+        ("with", 0),
+        ("with", 1),
+        ("with", 2),
+        ("without", 0),
+    ]
+    assert [one["harmless"] for one in rounds[:3]] == pytest.approx([0, 2 / 3, 2 / 3])
+    # Of the others (q1, q3, q5) two get a mark a round.
+    assert [one["help"] for one in rounds[:3]] == pytest.approx([1, 1 + 2 / 3, 1 + 4 / 3])
+    # Without critiques q3 is revised too.
+    assert [one["help"] for one in rounds[3:6]] == pytest.approx([1, 2, 3])
+    assert [values(by_key["critiques"], row)["help"] for row in (0, 1)] == pytest.approx([-1 / 3, -2 / 3])
+    assert [values(by_key["principles"], row)["principles"] for row in (0, 1)] == [2, 16]
+    fired = [values(by_key["firing"], row) for row in range(len(by_key["firing"].rows))]
+    assert sum(one["rounds"] for one in fired) == 12
+    assert sum(one["rounds"] * one["fires"] for one in fired) == pytest.approx(8)
+    found = [values(by_key["flags"], row) for row in range(len(by_key["flags"].rows))]
+    flags = {(one["chains"], one["flag"]): one["rounds"] for one in found}
+    assert flags["with", "critique_refused"] == flags["with", "revision_identical"] == 2
+    assert flags["without", "revision_identical"] == 2
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"report.html", "report.md", "report.json"}
+    assert "It is rude." in report.pairs[0]["columns"].values()
+    assert report.pairs[0]["responses"] == ["r0", "r0!!"]
+    # A second time nobody is asked.
+    silent = scripted(lambda request: pytest.fail("asked again"))
+    again = report_constitutional(
+        tmp_path / "out", stages={"start": runs / "start.jsonl"}, chains=chains, llm=silent, progress=False
+    )
+    assert [section.rows for section in again.sections] == [section.rows for section in report.sections]
+
+
+def test_what_cannot_be_reported_is_said(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing to report"):
+        report_constitutional(tmp_path / "out", stages={})
+    with pytest.raises(InputError, match=r"knows no such request.*name an LLM that judges"):
+        report_constitutional(tmp_path / "out", stages={"start": runs / "start.jsonl"}, progress=False)
+    with pytest.raises(InputError, match="no chain of rlaif revise"):
+        report_constitutional(tmp_path / "out", stages={}, chains=[runs / "start.jsonl"], progress=False)
+    assert not (tmp_path / "out" / "report.html").exists()
