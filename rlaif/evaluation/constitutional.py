@@ -11,7 +11,7 @@ from rlaif.evaluation.curves import Spot, along
 from rlaif.evaluation.pairs import MOST
 from rlaif.evaluation.plots import forest_of
 from rlaif.evaluation.report import Cell, Report, Section
-from rlaif.records import RevisionChain
+from rlaif.records import RevisionChain, RevisionStep
 from rlaif.statistics.intervals import Estimate, share
 from rlaif.statistics.means import gain, mean
 
@@ -244,17 +244,16 @@ def _flags(runs: Sequence[Chains]) -> Section | None:
 
 
 def _pairs(run: Chains) -> Iterator[Mapping[str, Any]]:
-    """Chains to read: the first response and the last, with what was said of it round by round."""
+    """Chains to read: the first response and every revision, with the critique that led to it above."""
     for chain in run.chains[:MOST]:
-        columns = {}
-        for number, step in enumerate(chain.steps, 1):
-            flags = f" [{', '.join(step.flags)}]" if step.flags else ""
-            columns[f"{number}. {step.principle}: critique"] = (step.critique or "–") + flags
-            columns[f"{number}. {step.principle}: revision"] = step.revision or "–"
         yield {
             "id": chain.id,
             "query": [turn.model_dump() for turn in chain.query],
-            "responses": [chain.initial, chain.response],
-            "models": ["before", f"after {len(chain.steps)} rounds"],
-            "columns": columns,
+            "responses": [chain.initial, *(step.revision for step in chain.steps)],
+            "models": ["before", *map(_title, chain.steps)],
+            "notes": [None, *(step.critique for step in chain.steps)],
         }
+
+
+def _title(step: RevisionStep) -> str:
+    return f"{step.principle} [{', '.join(step.flags)}]" if step.flags else step.principle

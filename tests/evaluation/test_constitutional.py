@@ -131,8 +131,9 @@ def test_every_section_from_chains_that_an_llm_judges(runs: Path, tmp_path: Path
     assert flags["with", "critique_refused"] == flags["with", "revision_identical"] == 2
     assert flags["without", "revision_identical"] == 2
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"report.html", "report.md", "report.json"}
-    assert "It is rude." in report.pairs[0]["columns"].values()
-    assert report.pairs[0]["responses"] == ["r0", "r0!!"]
+    assert report.pairs[0]["notes"] == [None, "It is rude.", "It is rude."]
+    assert report.pairs[0]["responses"] == ["r0", "r0!", "r0!!"]
+    assert report.pairs[2]["models"][1].endswith(" [revision_identical]")
     # A second time nobody is asked.
     silent = scripted(lambda request: pytest.fail("asked again"))
     again = report_constitutional(

@@ -132,8 +132,10 @@
       const model = (pair.models || [])[at];
       const name = `${single ? "Response" : `Response ${at + 1}`}${model ? ` · ${model}` : ""}`;
       const chosen = !single && known(pair.human) && side(pair.human) === String(at + 1);
+      const note = (pair.notes || [])[at];
       return make("div", chosen ? "card chosen" : "card", undefined, [
-        make("b", "", chosen ? `${name} · preferred by people` : name), text === null ? "(no text)" : text,
+        make("b", "", chosen ? `${name} · preferred by people` : name), ...(note ? [make("p", "columns", plain(note))] : []),
+        text === null ? "(no text)" : text,
       ]);
     });
     const columns = Object.entries(pair.columns || {}).map(([name, value]) => `${name}: ${plain(value)}`).join(" · ");
