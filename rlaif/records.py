@@ -200,8 +200,9 @@ class Preference(Labeled, Comparison):
     `preference` is P(response_1 preferred), the mean over the orders that were read;
     `preference_12` and `_21` are the same probability with response 1 shown first and second.
     `panel` holds each labeler's own `preference` where several were asked. `principles` are those of a
-    constitution that were asked by. Where the preference of an order was clamped, `raw_preference_12` and `_21` are
-    what was read.
+    constitution that were asked by; with several of them, all of an order are means over them, its rationales stand
+    principle by principle, and its `prompt_sha256` is that of their prompts' hashes. Where preferences were clamped,
+    `raw_preference_12` and `_21` are the means of what was read.
     """
 
     preference: Probability

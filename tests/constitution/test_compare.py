@@ -208,10 +208,12 @@ def letters(request: Request) -> Mapping[str, float] | str:
 
 
 def test_the_first_principles_only_are_drawn_and_their_exemplars_only_shown() -> None:
-    few = HARMLESS.first(3, "comparison")
-    assert few.comparison_principles == HARMLESS.comparison_principles[:3]
+    some = HARMLESS.first(11, "comparison")
+    # Of four exemplars one is by the last principle of the file.
+    assert some.comparison_exemplars == (HARMLESS.comparison_exemplars[0], *HARMLESS.comparison_exemplars[2:])
+    few = some.first(3, "comparison")
+    assert (few.comparison_principles, few.comparison_exemplars) == (HARMLESS.comparison_principles[:3], ())
     ids = {one.id for one in few.comparison_principles}
-    assert few.comparison_exemplars == tuple(one for one in HARMLESS.comparison_exemplars if one.principle in ids)
     assert (few.principles, few.revision_exemplars) == (HARMLESS.principles, HARMLESS.revision_exemplars)
     revising = HARMLESS.first(2, "revision")
     assert revising.principles == HARMLESS.principles[:2]
@@ -263,6 +265,26 @@ def test_what_is_read_too_little_of_is_unreadable() -> None:
     failure = judge(labeler(orders(0.9, 0.4, unread=0.3), max_unread_mass=0.2), ITEM)
     assert (failure.failure, failure.partial) == ("unreadable", None)
     assert "0.3000 of the probability is on no offered answer; max_unread_mass is 0.2" in failure.detail
+
+
+@pytest.mark.parametrize("context", range(500, 520, 2))
+def test_a_long_dialogue_loses_the_same_turns_for_every_principle(context: int) -> None:
+    asked: dict[str, int] = {}
+    sizes: list[int] = []
+
+    def script(request: Request) -> Any:
+        sizes.append(llm.count_tokens(request))
+        kept = request.messages[-1].content.count("User: word")
+        assert asked.setdefault(asked_by(request), kept) == kept
+        return {"A": 0.5, "B": 0.5}
+
+    llm = scripted(script, capabilities=Capabilities(exact=True, continues=True, context_tokens=context))
+    turns = [{"role": "user", "content": "word " * 20} for _ in range(30)]
+    label = judge(PrincipleLabeler(HARMLESS, llm, principles_per_label=16), parse(Comparison, {**PAIR, "query": turns}))
+    assert 0 < label.dropped_turns < 30
+    assert list(asked.values()) == [30 - label.dropped_turns] * 16
+    # The longest leaves room for the answer, and would not with a turn more.
+    assert max(sizes) <= context - 8 < max(sizes) + 21
 
 
 def test_principles_draw_their_answers_apart() -> None:
