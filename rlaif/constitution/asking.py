@@ -8,6 +8,7 @@ in one line: none can imitate a request, an option or an exemplar. Requests and 
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from functools import cache, cached_property
@@ -16,7 +17,7 @@ from typing import Any, Final
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from rlaif.constitution.principles import ComparisonPrinciple, Constitution, Principle
+from rlaif.constitution.principles import PARTS_OF, ComparisonPrinciple, Constitution, Draws, Principle
 from rlaif.errors import ConfigError
 from rlaif.prompting import PLACEHOLDERS, Prompt, as_data, layout_sha256, packaged_folder
 from rlaif.records import Turn
@@ -37,13 +38,17 @@ _OPTION: Final = re.compile(
 )
 
 
-def texts_sha256(constitution: Constitution) -> str:
-    """The hash of everything in a constitution that can change an answer; two with the same hash ask the same.
+def texts_sha256(constitution: Constitution, kind: Draws) -> str:
+    """The hash of everything that can change what is revised or compared by a constitution; its titles cannot.
 
     Args:
         constitution: any.
+        kind: of which principles and exemplars. In which order the principles stand changes nothing.
     """
-    return hashlib.sha256(constitution.model_dump_json(exclude={"title", "description"}).encode()).hexdigest()
+    section, worked = PARTS_OF[kind]
+    principles = sorted((one.model_dump() for one in getattr(constitution, section)), key=lambda one: str(one["id"]))
+    texts = [principles, [one.model_dump() for one in getattr(constitution, worked)]]
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 @cache

@@ -135,7 +135,10 @@ class PrincipleLabeler(PairLabeler[PrincipleConfig]):
         config = config.model_copy(update={"clamp": config.least})
         self._questions = Questions(constitution, config)
         self.constitution = self._questions.constitution
-        source = {"constitution": self.constitution.title, "constitution_sha256": texts_sha256(self.constitution)}
+        source = {
+            "constitution": self.constitution.title,
+            "constitution_sha256": texts_sha256(self.constitution, "comparison"),
+        }
         super().__init__(source, self._questions.any_prompter, llm, ledger, config)
         self.clamp = config.least
 

@@ -23,10 +23,11 @@ from rlaif.records import Query
 Draws = Literal["revision", "comparison"]
 """What is drawn: a pair of critique and revision requests, or a comparison principle."""
 
-_PARTS_OF: dict[Draws, tuple[str, str]] = {
+PARTS_OF: dict[Draws, tuple[str, str]] = {
     "revision": ("principles", "revision_exemplars"),
     "comparison": ("comparison_principles", "comparison_exemplars"),
 }
+"""The fields of a constitution that hold principles and exemplars, by what is drawn."""
 
 
 def _has_words(text: str) -> str:
@@ -128,7 +129,7 @@ class Constitution(_Part):
         Raises:
             ConfigError: it has fewer.
         """
-        section, worked = _PARTS_OF[kind]
+        section, worked = PARTS_OF[kind]
         have = getattr(self, section)
         if not 1 <= n <= len(have):
             raise ConfigError(f"constitution {self.title}: the first {n} {section} were asked for; it has {len(have)}")
@@ -143,7 +144,7 @@ class Constitution(_Part):
                 (),
                 "holds no principles; it needs principles (to revise by), comparison_principles (to label by) or both",
             )
-        for section, worked in _PARTS_OF.values():
+        for section, worked in PARTS_OF.values():
             ids = [one.id for one in getattr(self, section)]
             for number, name in enumerate(ids):
                 if name in ids[:number]:

@@ -130,7 +130,7 @@ class Reviser:
         return {
             "settings": self.config.model_dump(),
             "constitution": self.constitution.title,
-            "constitution_sha256": texts_sha256(self.constitution),
+            "constitution_sha256": texts_sha256(self.constitution, "revision"),
             "principles": len(self.constitution.principles),
             "prompts_sha256": self.prompter.sha256,
             "llm": dict(self.llm.identity),

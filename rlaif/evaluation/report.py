@@ -75,7 +75,8 @@ class Report:
         pairs: the items themselves, for the page to show: `id`, `query` (turns or a text), `responses` (texts),
             `models`, `notes` (what stands above each response), `human` (P(response 1 preferred) by people),
             `annotations`, `columns` (others, by name), and `labels`, one for each labeler: `labeler`,
-            `preference`, `preference_12`, `preference_21`, `rationales_12`, `rationales_21`, `failure`, `detail`, `agrees` (with people). What is not known is left out.
+            `preference`, `preference_12`, `preference_21`, `rationales_12`, `rationales_21`, `failure`, `detail`,
+            `agrees` (with people). What is not known is left out.
     """
 
     title: str

@@ -349,7 +349,7 @@ def test_no_text_can_imitate_the_structure_of_a_prompt(text: str, where: str) ->
     assert hostile == plain
 
 
-def test_the_folder_refuses_another_constitution_but_not_another_title(tmp_path: Path) -> None:
+def test_the_folder_refuses_what_would_write_other_chains_and_nothing_else(tmp_path: Path) -> None:
     pair = Principle(id="one", critique_request="Is it rude?", revision_request="Be kind.")
     mine = Constitution(title="Mine", description="Words", principles=(pair,))
     other = mine.model_copy(update={"principles": (pair.model_copy(update={"revision_request": "Be brief."}),)})
@@ -361,6 +361,10 @@ def test_the_folder_refuses_another_constitution_but_not_another_title(tmp_path:
         judge_file(Reviser(mine, scripted(counting), critique=False), rows, tmp_path / "out", progress=False)
     again = judge_file(Reviser(mine, scripted(counting)), rows, tmp_path / "out", progress=False)
     assert (again.totals.asked, again.index.done_before) == (0, 1)
+    # Neither the order of the principles nor what comparisons are made by matters to a chain.
+    reordered = {"principles": HARMLESS.principles[::-1], "comparison_principles": (), "comparison_exemplars": ()}
+    for constitution in (HARMLESS, HARMLESS.model_copy(update=reordered)):
+        judge_file(Reviser(constitution, scripted(counting)), rows, tmp_path / "harmless", progress=False)
 
 
 def test_what_cannot_be_revised_is_said_before_anything_is_asked(tmp_path: Path) -> None:
