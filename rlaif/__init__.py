@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlaif.constitution.compare import PrincipleLabeler
+    from rlaif.constitution.files import load_constitution
+    from rlaif.constitution.principles import Constitution
+    from rlaif.constitution.revise import Reviser
     from rlaif.evaluation.ratings import ranking_scores
     from rlaif.evaluation.report import Report
     from rlaif.evaluation.writing import write_report
@@ -17,7 +20,18 @@ if TYPE_CHECKING:
     from rlaif.labeling.score import Scorer
     from rlaif.llm.open import open_llm
     from rlaif.llm.scripted import ScriptedLLM
-    from rlaif.records import Comparison, Failure, Harmlessness, Preference, Ranking, Response, Sample, Score, Turn
+    from rlaif.records import (
+        Comparison,
+        Failure,
+        Harmlessness,
+        Preference,
+        Ranking,
+        Response,
+        RevisionChain,
+        Sample,
+        Score,
+        Turn,
+    )
     from rlaif.rewards import (
         Candidate,
         Clipped,
@@ -33,14 +47,17 @@ if TYPE_CHECKING:
     from rlaif.sampling import Sampler
     from rlaif.stages.audit import plan_audit
     from rlaif.stages.calibrate import calibrate
+    from rlaif.stages.chains import sft_data
     from rlaif.stages.collect import collect
     from rlaif.stages.compare_prompts import compare_prompts
+    from rlaif.stages.constitutional_report import report_constitutional
     from rlaif.stages.evaluate import evaluate_alignment
     from rlaif.stages.export import export
     from rlaif.stages.judge import judge_file
     from rlaif.stages.panel import label_by_panel
     from rlaif.stages.pilot import pilot
     from rlaif.stages.quote import quote
+    from rlaif.stages.quote_chains import quote_chains
     from rlaif.stages.rates import harmless_rate, ratings, win_rate
     from rlaif.stages.recipe import run_recipe
     from rlaif.stages.repeat import ask_again
@@ -54,6 +71,7 @@ _HOMES = {
     "Candidate": "rewards",
     "Clipped": "rewards",
     "Comparison": "records",
+    "Constitution": "constitution.principles",
     "Failure": "records",
     "FromScores": "rewards",
     "FromTRL": "rewards",
@@ -70,6 +88,8 @@ _HOMES = {
     "Ranking": "records",
     "Report": "evaluation.report",
     "Response": "records",
+    "Reviser": "constitution.revise",
+    "RevisionChain": "records",
     "RewardFn": "rewards",
     "RunningNormalised": "rewards",
     "Sample": "records",
@@ -90,14 +110,18 @@ _HOMES = {
     "harmless_rate": "stages.rates",
     "judge_file": "stages.judge",
     "label_by_panel": "stages.panel",
+    "load_constitution": "constitution.files",
     "open_llm": "llm.open",
     "pilot": "stages.pilot",
     "plan_audit": "stages.audit",
     "quote": "stages.quote",
+    "quote_chains": "stages.quote_chains",
     "ranking_scores": "evaluation.ratings",
     "ratings": "stages.rates",
+    "report_constitutional": "stages.constitutional_report",
     "run_recipe": "stages.recipe",
     "score_by_reward_model": "stages.reward_scores",
+    "sft_data": "stages.chains",
     "train": "stages.train",
     "win_rate": "stages.rates",
     "write_report": "evaluation.writing",
@@ -108,6 +132,7 @@ __all__ = [
     "Candidate",
     "Clipped",
     "Comparison",
+    "Constitution",
     "Failure",
     "FromScores",
     "FromTRL",
@@ -124,6 +149,8 @@ __all__ = [
     "Ranking",
     "Report",
     "Response",
+    "Reviser",
+    "RevisionChain",
     "RewardFn",
     "RunningNormalised",
     "Sample",
@@ -144,14 +171,18 @@ __all__ = [
     "harmless_rate",
     "judge_file",
     "label_by_panel",
+    "load_constitution",
     "open_llm",
     "pilot",
     "plan_audit",
     "quote",
+    "quote_chains",
     "ranking_scores",
     "ratings",
+    "report_constitutional",
     "run_recipe",
     "score_by_reward_model",
+    "sft_data",
     "train",
     "win_rate",
     "write_report",

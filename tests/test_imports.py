@@ -105,14 +105,15 @@ def test_torch_and_pandas_are_loaded_only_when_needed(code: str) -> None:
 
 def test_public_names_are_all_there() -> None:
     assert rlaif.__all__ == [
-            "Candidate", "Clipped", "Comparison", "Failure", "FromScores", "FromTRL", "HarmlessJudge", "Harmlessness",
-            "LabelerReward", "LengthPenalty", "Llama2Rule", "Logits", "Preference", "PreferenceLabeler",
-            "PrincipleLabeler", "Ranker", "Ranking", "Report", "Response", "RewardFn", "RunningNormalised", "Sample",
-            "Sampler", "Score", "Scorer", "ScriptedLLM", "Turn", "WeightedSum", "as_trl_reward", "ask_again",
-            "calibrate", "collect",
-            "compare_prompts", "evaluate_alignment", "evaluate_reward_model", "export", "harmless_rate", "judge_file",
-            "label_by_panel", "open_llm", "pilot", "plan_audit", "quote", "ranking_scores", "ratings", "run_recipe",
-            "score_by_reward_model", "train", "win_rate", "write_report", "write_sheets",
+            "Candidate", "Clipped", "Comparison", "Constitution", "Failure", "FromScores", "FromTRL", "HarmlessJudge",
+            "Harmlessness", "LabelerReward", "LengthPenalty", "Llama2Rule", "Logits", "Preference",
+            "PreferenceLabeler", "PrincipleLabeler", "Ranker", "Ranking", "Report", "Response", "Reviser",
+            "RevisionChain", "RewardFn", "RunningNormalised", "Sample", "Sampler", "Score", "Scorer", "ScriptedLLM",
+            "Turn", "WeightedSum", "as_trl_reward", "ask_again", "calibrate", "collect", "compare_prompts",
+            "evaluate_alignment", "evaluate_reward_model", "export", "harmless_rate", "judge_file", "label_by_panel",
+            "load_constitution", "open_llm", "pilot", "plan_audit", "quote", "quote_chains", "ranking_scores",
+            "ratings", "report_constitutional", "run_recipe", "score_by_reward_model", "sft_data", "train",
+            "win_rate", "write_report", "write_sheets",
         ]  # fmt: skip
     for name in rlaif.__all__:
         assert getattr(rlaif, name).__name__ == name
