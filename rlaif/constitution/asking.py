@@ -104,6 +104,8 @@ class RevisionPrompter:
             ConfigError: the constitution has fewer exemplars.
         """
         self.shared = ""
+        what = "critique and revision" if critique else "revision without critique"
+        self.about = f"constitution {constitution.title}, {what}, {exemplars} exemplars"
         by_id = {one.id: one for one in constitution.principles}
         worked = []
         for one in _enough(constitution, "revision_exemplars", exemplars):

@@ -100,16 +100,44 @@ def outside_loop(work: Callable[[], ResultT]) -> ResultT:
     return result[0]
 
 
-def warn_of_foreign_prompts(labeler: Labeler) -> None:
+class Prompts(Protocol):
+    """What prompts ask, and the hash of everything in them that is not data."""
+
+    @property
+    def about(self) -> str:
+        """What is asked, in words, for messages."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """The hash."""
+        ...
+
+
+class Asks(Protocol):
+    """What asks a model by prompts."""
+
+    @property
+    def llm(self) -> LLM:
+        """The model."""
+        ...
+
+    @property
+    def prompter(self) -> Prompts:
+        """Renders what is asked."""
+        ...
+
+
+def warn_of_foreign_prompts(asks: Asks) -> None:
     """Warn where a bundled model reads prompts that it was not trained on.
 
     Args:
-        labeler: its model may carry a card with the hashes of the prompts it knows.
+        asks: its model may carry a card with the hashes of the prompts it knows.
     """
-    card, prompter = getattr(labeler.llm, "card", None), labeler.prompter
+    card, prompter = getattr(asks.llm, "card", None), asks.prompter
     if card and prompter.sha256 not in card.get("prompts", {}).values():
         warnings.warn(
-            f"{labeler.llm.name} was not trained on this prompt ({prompter.about}); its answers mean little",
+            f"{asks.llm.name} was not trained on this prompt ({prompter.about}); its answers mean little",
             stacklevel=2,
         )
 

@@ -190,7 +190,7 @@ class _Run:
 
     def finish(self, facts: dict[str, Any], records: Path) -> Summary:
         """Judge what is unfinished; then, whatever happened, write the files."""
-        if not isinstance(self._judge, Sampler | Reviser):
+        if not isinstance(self._judge, Sampler):
             warn_of_foreign_prompts(self._judge)
         started, at = time.monotonic(), datetime.now(UTC)
         status: Status = "stopped"

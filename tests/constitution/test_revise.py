@@ -291,6 +291,7 @@ def test_neither_the_order_of_the_file_nor_what_else_is_in_it_changes_a_chain(tm
     assert [row["id"] for row in chains(tmp_path / "two")] == [row["id"] for row in shuffled]
 
 
+@pytest.mark.filterwarnings("ignore:.*was not trained on this prompt")
 def test_a_local_model_writes_the_same_chains_in_another_order_and_another_batch(tmp_path: Path) -> None:
     from rlaif.llm.open import open_llm
 
