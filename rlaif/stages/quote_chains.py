@@ -99,7 +99,8 @@ class _Chains:
             thought = critique if self.config.critique else None
             prompts.append(self._prompter.revision(item.query, response, principle, thought))
             requests += [request(model.able, prompt, want, ()) for prompt in prompts]
-            response = written
+            # A round without a revision leaves the response before it.
+            response = (min, max)[end](response, written, key=len)
         return requests
 
     def written(self, item: Draft, end: int) -> float:
