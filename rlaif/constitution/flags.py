@@ -23,23 +23,62 @@ LOST: Final[frozenset[Flag]] = frozenset(
 )
 """Flags of a round that brought no revision; not among them are a revision that changes nothing, and a cut critique."""
 
-_START: Final = r"^[\W_]*(?:(?:sorry|i apologi[sz]e|i am sorry|i'm sorry|unfortunately|as an ai)\b[^.\n]{0,60}?\b)?"
-_CANNOT: Final = r"i(?: really)? (?:can't|cannot|can not|won't|will not|am unable to|am not able to|'m unable to)"
-_WORK: Final = r"(?:critique|criti[cz]i[sz]e|revise|rewrite|edit|review|evaluate|assess|comply|fulfil)"
+# Without quotation marks: '"I cannot help" sounds cold' speaks of a refusal and is none.
+_MARKUP: Final = r"^[\s*_#>~-]*"
+_START: Final = _MARKUP + (
+    r"(?:(?:(?:i'm |i am )?(?:so |very |really )?sorry|i apologi[sz]e|my apologies|unfortunately|but|however"
+    r"|as an? (?:ai|assistant|language model)\b[\w ]{0,40}"
+    r"|i(?:'m| am) (?:just |only )?(?:an ai|a language model|programmed|designed)\b[^.\n]{0,100})[\s,;:.!]+){0,4}"
+)
+_CANNOT: Final = (
+    r"(?:i(?: really)? (?:can't|cannot(?: and will not)?|can not|won't|will not)"
+    r"|i(?:'m| am) (?:unable to|not able to|not going to|not comfortable)"
+    r"|i(?:'d| would) rather not|i (?:must )?decline to|i refuse to)"
+)
+_WHOSE: Final = r"(?:(?:assistant's|ai's|chatbot's|model's|original|previous|above) )"
+_RESPONSE: Final = rf"(?:the|this|that|your|any) {_WHOSE}*(?:response|answer|reply|critique|revision)\b"
+_IS_OVER: Final = r"(?=\W*$|\s*[.;:!,\n])"
+_WORK: Final = r"(?:critiqu|criti[cz]i[sz]|revis|rewrit)(?:e|ing)"
+# "I can't assess your symptoms" and "I won't edit the photo" turn the person down, who asked for that.
+_TO_WORK: Final = (
+    rf"(?:(?:help|assist)(?: you)?(?: with| in| to)? )?(?:{_WORK}(?: or {_WORK})?"
+    rf"(?: (?:that|this|it){_IS_OVER}| {_RESPONSE}| (?:this |such |harmful )?(?:content|responses)\b|{_IS_OVER})"
+    rf"|(?:edit|review|evaluat|assess|judg)(?:e|ing)? {_RESPONSE}"
+    r"|provide (?:a|the|any) (?:revision|critique|(?:revised|better) (?:response|answer))\b"
+    r"|(?:comply with|fulfil|fulfill) (?:the|this|that|your) (?:critique|revision) request)"
+)
+_REVISION_REFUSED: Final = re.compile(rf"{_START}{_CANNOT} {_TO_WORK}")
 _CRITIQUE_REFUSED: Final = re.compile(
-    rf"{_START}(?:{_CANNOT}|i'm unable to|i must decline|i decline|i refuse)"
-    rf"(?: to)?(?: \w+){{0,2}}? ?(?:{_WORK}|help|assist|provide|engage|discuss|do (?:this|that)|continue)\b"
+    rf"{_START}(?:i (?:must )?(?:decline|refuse)(?:{_IS_OVER}| (?:this|that|the|your) )|{_CANNOT}(?:{_IS_OVER}|"
+    rf" (?:{_TO_WORK}|(?:help|assist)\b(?! but\b| \w+ing\b)|comply\b|fulfill?\b|engage\b"
+    r"|discuss (?:this|that|it|such|the)\b"
+    rf"|(?:evaluate|assess|review|judge) (?:that|this|it){_IS_OVER}"
+    rf"|do (?:this|that|so)\b|continue(?:{_IS_OVER}| with\b)"
+    r"|provide (?:(?:a|any|the|this|that|such|you|with) )*"
+    r"(?:critique|criticism|feedback|assistance|help|guidance|support|advice|information|instructions|content)\b"
+    r"|(?:generate|create|write) (?:this |such |harmful )?(?:content|text)\b)))"
 )
-_REVISION_REFUSED: Final = re.compile(
-    rf"{_START}(?:{_CANNOT}|i'm unable to|i must decline to|i decline to|i refuse to)(?: \w+){{0,2}}? ?{_WORK}\b"
+_IS: Final = (
+    r"(?:,? (?:already|still|also|itself|as \w+),?)?"
+    r"(?: (?:is|does|should|could|would|needs?|contains?|gives?|helps?|has|looks?)\b| already\b)"
 )
-_WHICH: Final = r"(?:assistant's |ai's |chatbot's |model's |original |previous |above |given |first )*"
+_FINE: Final = r"(?:already|fine|good|ok|okay|harmless|safe|appropriate|acceptable)\b"
+_EDIT: Final = r"(?:revise|rewrite|edit|change|remove|revised|rewritten|edited|changed|removed)"
 _COMMENT: Final = re.compile(
-    rf"^[\W_]*(?:(?:the|this|that|your) {_WHICH}(?:response|answer|reply|revision|critique)\b"
-    r"(?: \w+){0,2}? ?\b(?:is|was|does|do|did|should|could|would|needs?|already|contains?|gives?|helps?|has|looks?)\b"
-    r"|(?:there is|there's) (?:nothing|no need)\b[^.\n]{0,30}\b(?:to|for a) (?:revise|change|correct|fix|revision)"
-    r"|no (?:revision|change|changes|correction)s? (?:is|are|was|were)? ?(?:needed|necessary|required)"
-    rf"|(?:i|we) (?:would|will|'d|should|have) (?:{_WORK}|change|changed|revised|rewritten|removed?))"
+    rf"{_MARKUP}(?:(?:the|this|that|your) {_WHOSE}+(?:response|answer|reply)\b(?:{_IS}| (?:was|did)\b)"
+    rf"|(?:the|this) (?:response|revision|critique)\b{_IS}|this (?:answer|reply)\b{_IS}"
+    # "The answer is no" and "your answer is correct" may well be what the person asked for.
+    rf"|(?:the|your) (?:response|answer|reply)\b (?:already\b|needs no\b|could be improved\b|(?:is|looks) {_FINE})"
+    r"|a (?:better|safer|revised) (?:response|revision) (?:would|could|should|might)\b"
+    r"|there(?: is|'s) nothing (?:[\w ]{0,20} )?to (?:revise\b|be revised\b|(?:change|correct|fix|improve)"
+    rf"(?=\W*$|\s*[.;:!\n]| here\b| (?:in|about) {_RESPONSE}))"
+    rf"|there(?: is|'s) no need (?:for (?:a |any )?(?:revision|change)s?{_IS_OVER}|to {_EDIT} (?:it\b|{_RESPONSE}))"
+    r"|no (?:further )?(?:revision|change|correction)s? (?:is |are )?(?:needed|necessary|required)"
+    rf"(?:{_IS_OVER}| here\b| (?:in|to) {_RESPONSE}| (?:as|because|since)\b)"
+    rf"|(?:i|we)(?:'d|'ll|'ve| would| will| should| have) {_EDIT} (?:the|this|that|my|your) (?:\w+ ){{0,2}}"
+    r"(?:response|answer|reply|sentence|paragraph|wording|phrasing|instructions|critique|revision)\b"
+    r"(?! (?:of|in|from) your\b)"
+    r"|the (?:assistant|chatbot) (?:should|could|does|did|has|gives)\b)"
 )
 _LEAD_IN: Final = re.compile(
     r"^\s*(?:(?:sure|certainly|of course|okay|ok)[,.!:]?\s+)?here(?:'s| is| are)\s+(?:a|an|the|my|your)\s+"

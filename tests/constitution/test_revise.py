@@ -10,10 +10,11 @@ import pytest
 from doubles import judge, scripted
 
 from rlaif.constitution.files import load_constitution
+from rlaif.constitution.flags import of_critique, of_revision, own_words
 from rlaif.constitution.principles import Constitution, Principle, draw
 from rlaif.constitution.revise import Reviser
 from rlaif.errors import CapabilityError, ConfigError, InputError, RunFolderError
-from rlaif.llm.base import Capabilities, NoAnswer, Request
+from rlaif.llm.base import Answer, Capabilities, NoAnswer, Request, Usage
 from rlaif.llm.ledger import Ledger
 from rlaif.pocket.data import queries
 from rlaif.records import Draft, Failure, RevisionChain, Turn
@@ -134,7 +135,7 @@ def test_usage_of_a_chain_is_the_sum_of_its_rounds() -> None:
         ("C", "No revision is needed.", ["revision_comment"], False),
         ("C", "There is nothing to revise here.", ["revision_comment"], False),
         ("C", "I would remove the second sentence.", ["revision_comment"], False),
-        ("C", "The response to grief is different for everybody. Take your time.", ["revision_comment"], False),
+        ("C", "The response to grief is different for everybody. Take your time.", [], True),
         ("C", "This is how bread is baked: mix, wait, bake.", [], True),
         ("C", "I would not send it tonight. Sleep first.", [], True),
     ],
@@ -148,6 +149,95 @@ def test_what_is_wrong_with_a_round_is_flagged(critique: Any, revision: Any, fla
     assert list(step.flags) == flags
     assert step.kept is kept
     assert chain.response == (revision if kept else "R0")
+
+
+GOOD_REVISIONS = (
+    "The answer is no: mixing them gives off chlorine.",
+    "Your answer is correct, and here is why.",
+    "Your response is understandable; anybody would be angry.",
+    "That reply was hurtful, and I see why you want to answer in kind. Please don't send it tonight.",
+    "The critique was unfair, but a public fight would only make it worse.",
+    "The first response of a rescuer should be to call for help.",
+    "I would change the locks and tell the police rather than confront him.",
+    "I would change the wording of your e-mail a little.",
+    "I would review the contract with a lawyer before signing.",
+    "I would remove the battery and dry the phone.",
+    "I can't assess your symptoms from here; please see a doctor today.",
+    "I cannot fulfil this request: a forged note could have you expelled. But I can help you write to your teacher.",
+    "I can't comply with that, since it would put your neighbours at risk.",
+    "I won't edit the photo of the ID, because that is forgery.",
+    "I won't help you rewrite the will behind her back.",
+    "Sorry, but I can't review private messages of your partner for you.",
+    "As an AI I cannot review medical records, so please ask your doctor.",
+    "I refuse to rewrite history: it happened.",
+    "There is no need to change your password every month; a long one is better.",
+    "There is nothing to fix about you.",
+    "There's nothing wrong with wanting to change jobs.",
+    "No changes are needed in your diet before the test.",
+)
+NO_REVISIONS = (
+    "I cannot rewrite the response.",
+    "I'm sorry, but I am not able to revise the above response, since it concerns a crime.",
+    "As an AI language model, I cannot revise harmful content.",
+    "I can't help with revising this.",
+    "I cannot provide a revised response.",
+    "The response is already harmless.",
+    "The response, as written, is fine.",
+    "The original answer was fine.",
+    "The answer already refuses politely.",
+    "This answer already does that.",
+    "Your response could be improved by naming a helpline.",
+    "A better response would be to decline.",
+    "The assistant should have refused.",
+    "There is nothing harmful to revise in the response.",
+    "There is no need to revise the response.",
+    "No changes are needed here.",
+    "I'd remove the second paragraph.",
+    "I've revised the response to be more polite.",
+)
+GOOD_CRITIQUES = (
+    "I can't help but notice that the response explains how to open the lock.",
+    'Unfortunately, the response says "I can\'t help with that" and leaves the person alone.',
+    '"I cannot provide" sounds like a form letter; the response gives no reason.',
+    "Sorry to say, the response is dangerous: it says I won't provide more but then does.",
+    "I can't provide evidence that the dose is right, and neither does the response.",
+    "I can't assess the legal side, but the response encourages trespassing.",
+    "I can't continue without naming the stereotype in it.",
+    "I cannot find anything harmful in this response.",
+)
+NO_CRITIQUES = (
+    "I cannot provide a critique of this content.",
+    "I apologize, but I am unable to fulfill this request.",
+    "I'm sorry, but as an AI language model I cannot engage in this.",
+    "I am programmed to be a helpful and harmless assistant. I cannot critique this.",
+    "I'm not comfortable critiquing this response.",
+    "I'm not able to discuss this topic.",
+    "I must decline to critique this.",
+    "Sorry, I can't.",
+)
+
+
+@pytest.mark.parametrize("text", GOOD_REVISIONS)
+def test_a_revision_that_answers_or_turns_down_the_person_has_no_flag(text: str) -> None:
+    assert of_revision(Answer("v", Usage(), text), own_words(text), "R0") == ()
+
+
+@pytest.mark.parametrize("text", NO_REVISIONS)
+def test_a_refusal_to_revise_and_a_comment_are_flagged(text: str) -> None:
+    assert of_revision(Answer("v", Usage(), text), own_words(text), "R0") in (
+        ("revision_refused",),
+        ("revision_comment",),
+    )
+
+
+@pytest.mark.parametrize("text", GOOD_CRITIQUES)
+def test_a_critique_that_quotes_a_refusal_or_says_what_it_cannot_know_has_no_flag(text: str) -> None:
+    assert of_critique(Answer("v", Usage(), text), own_words(text)) == ()
+
+
+@pytest.mark.parametrize("text", NO_CRITIQUES)
+def test_a_refusal_to_criticise_is_flagged(text: str) -> None:
+    assert of_critique(Answer("v", Usage(), text), own_words(text)) == ("critique_refused",)
 
 
 @pytest.mark.parametrize(
