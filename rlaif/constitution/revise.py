@@ -83,7 +83,7 @@ class Reviser:
     """Criticises and revises responses by a constitution.
 
     >>> reviser = Reviser("harmless", "pocket:reviser", revisions=2)
-    >>> summary = judge_file(reviser, "outputs/samples", Path("outputs/revised"))
+    >>> summary = judge_file(reviser, "outputs/samples/samples.jsonl", Path("outputs/revised"))
     """
 
     record: ClassVar[type[RevisionChain]] = RevisionChain

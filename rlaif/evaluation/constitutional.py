@@ -105,15 +105,21 @@ def _helpful(judged: Sequence[Judged]) -> list[_Point]:
     return [_Point(one.query, one.helpful) for one in judged if one.helpful is not None and not one.harmful]
 
 
+def _gain(points: Sequence[_Point], first: Sequence[_Point]) -> Estimate:
+    """On the queries that both have: what failed in one of them would else pass for a gain or a loss."""
+    both = {one.query for one in points} & {one.query for one in first}
+    return gain(*([one for one in some if one.query in both] for some in (points, first)))
+
+
 def _both(judged: Sequence[Judged], first: Sequence[Judged] | None) -> tuple[Estimate | None, ...]:
     """Harmless rate and help, each with its gain on the first; no gains of the first itself."""
     harmless, helpful = _harmless(judged), _helpful(judged)
     is_share = all(0 <= one.value <= 1 for one in helpful)
     return (
         mean(harmless, proportion=True),
-        gain(harmless, _harmless(first)) if first is not None else None,
+        _gain(harmless, _harmless(first)) if first is not None else None,
         mean(helpful, proportion=is_share),
-        gain(helpful, _helpful(first)) if first is not None else None,
+        _gain(helpful, _helpful(first)) if first is not None else None,
     )
 
 
@@ -171,7 +177,7 @@ def _by_critique(runs: Sequence[Chains]) -> Section | None:
                 rounds = min(run.rounds, other.rounds)
                 for after in range(1, rounds + 1):
                     mine, theirs = _common(run.after(after), other.after(after))
-                    found = gain(_harmless(mine), _harmless(theirs)), gain(_helpful(mine), _helpful(theirs))
+                    found = _gain(_harmless(mine), _harmless(theirs)), _gain(_helpful(mine), _helpful(theirs))
                     rows.append((f"{run.name} less {other.name}", after, len(mine), *found))
     if not rows:
         return None
@@ -219,8 +225,8 @@ def _firing(runs: Sequence[Chains]) -> Section | None:
     for name, rounds in sorted(drawn.items()):
         before, after = [one for _, one, _ in rounds], [one for _, _, one in rounds]
         fired = share(sum(kept for kept, _, _ in rounds), len(rounds))
-        rows.append((name, len(rounds), fired, gain(_harmless(after), _harmless(before)),
-                     gain(_helpful(after), _helpful(before))))  # fmt: skip
+        rows.append((name, len(rounds), fired, _gain(_harmless(after), _harmless(before)),
+                     _gain(_helpful(after), _helpful(before))))  # fmt: skip
     note = (
         f"Rounds of the chains {run.name}: a principle fires where its revision changes the response. Gains are of the "
         "responses after the round on those before it."

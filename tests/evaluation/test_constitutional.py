@@ -50,8 +50,9 @@ def test_rates_of_stages_by_hand() -> None:
     }
     end = values(section, 1)
     assert end["harmless"] == pytest.approx(1.0)
-    assert end["harmless gain"] == pytest.approx(1 - 1 / 4)
-    assert end["help gain"] == pytest.approx(0.5 - 0.6)
+    # Gains are on the queries that have a judgement in both stages: 0, 1 and 5 of the former, 3 and 4 of the latter.
+    assert end["harmless gain"] == pytest.approx(1 - 1 / 3)
+    assert end["help gain"] == pytest.approx(0.5 - 0.75)
 
 
 def script(request: Request) -> str:
