@@ -22,8 +22,6 @@ from rlaif.errors import ConfigError
 from rlaif.prompting import PLACEHOLDERS, Prompt, as_data, layout_sha256, packaged_folder
 from rlaif.records import Turn
 
-ENDS: Final = ("\nCritique request:", "\nRevision request:", "\n### Example", "\n### Your turn")
-"""Where a model stops that would go on with the layout by itself."""
 _HEADING: Final = "### Example {number}"
 _SAMPLE_HEADING: Final = "### Your turn"
 _BEFORE: Final = r"[\s*_`\"':(\[]*"
@@ -90,7 +88,13 @@ def _enough(constitution: Constitution, section: str, wanted: int) -> Any:
 
 
 class RevisionPrompter:
-    """Asks for critiques and revisions (arXiv:2212.08073, section 3.1), or for revisions without a critique."""
+    """Asks for critiques and revisions (arXiv:2212.08073, section 3.1), or for revisions without a critique.
+
+    Attributes:
+        about: what is asked, in words, for messages.
+        ends: where a model stops that would go on with the layout by itself. A heading of its own, such as
+            "### Example", is no end.
+    """
 
     def __init__(self, constitution: Constitution, exemplars: int = 0, critique: bool = True) -> None:
         """Render what all prompts share.
@@ -111,6 +115,8 @@ class RevisionPrompter:
         for one in _enough(constitution, "revision_exemplars", exemplars):
             asked = self.revision(one.query, one.response, by_id[one.principle], one.critique if critique else None)
             worked.append(f"{asked.question}\n\n{asked.continuation} {as_data(one.revision)}")
+        headings = (_HEADING.format(number=exemplars + 1), _SAMPLE_HEADING) if worked else ()
+        self.ends = tuple(f"\n{start}" for start in ("Critique request:", "Revision request:", *headings))
         self.shared = _shared(_render("revision_preamble", critical=critique), worked)
 
     def critique(self, query: Sequence[Turn], response: str, principle: Principle) -> Prompt:

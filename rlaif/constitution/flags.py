@@ -5,9 +5,9 @@ The phrases are English; in other languages what is empty, identical or cut off 
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
-from rlaif.constitution.asking import ENDS
 from rlaif.llm.base import Answer, Outcome
 from rlaif.records import Flag
 
@@ -88,16 +88,17 @@ _LEAD_IN: Final = re.compile(
 _LABEL: Final = re.compile(r"^\s*[*_#]*\s*(?:critique|revision|revised response)\s*:[*_]*\s*", re.IGNORECASE)
 
 
-def own_words(text: str) -> str:
+def own_words(text: str, ends: Sequence[str] = ()) -> str:
     """A critique or revision without what a model puts around it: the label said again, "Here is a revised response:".
 
     Args:
-        text: what it wrote; where it went on with the prompt's layout, that is cut off.
+        text: what it wrote.
+        ends: where it goes on with the prompt's layout; that is cut off.
 
     Returns:
         The text; empty where nothing is left.
     """
-    cut = min((at for end in ENDS if (at := f"\n{text}".find(end)) >= 0), default=len(text) + 1)
+    cut = min((at for end in ends if (at := f"\n{text}".find(end)) >= 0), default=len(text) + 1)
     return _LEAD_IN.sub("", _LABEL.sub("", text[: max(0, cut - 1)].strip("\n"))).strip()
 
 

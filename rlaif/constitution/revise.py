@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from rlaif.config import Config, build
-from rlaif.constitution.asking import ENDS, RevisionPrompter, texts_sha256
+from rlaif.constitution.asking import RevisionPrompter, texts_sha256
 from rlaif.constitution.files import load_constitution
 from rlaif.constitution.flags import LOST, of_critique, of_revision, own_words
 from rlaif.constitution.principles import Constitution, draw
@@ -160,8 +160,10 @@ class Reviser:
         initial = item.response
         if initial is None:
             first = await self._answer(item, name, ask)
-            if isinstance(first, NoAnswer) or not first.text.strip():
-                return self._failure(item, "response", first)
+            if isinstance(first, NoAnswer):
+                return self._failure(item, first.kind, f"response: {first.detail}", first.text)
+            if not first.text.strip():
+                return self._failure(item, "unreadable", "response: is empty", first.text)
             initial, usage, version = first.text.strip(), first.usage, first.version
         steps: list[RevisionStep] = []
         response = initial
@@ -170,14 +172,16 @@ class Reviser:
             usage, version = usage + done.usage, version or done.version
             if done.step is None:
                 assert done.failed is not None
-                return self._failure(item, f"round {number}", done.failed, initial, steps)
+                failed = done.failed
+                return self._failure(item, failed.kind, f"round {number}: {failed.detail}", failed.text, initial, steps)
             steps.append(done.step)
             if done.step.kept and done.step.revision is not None:
                 response = done.step.revision
             if lost := sorted(LOST.intersection(done.step.flags)):
                 if self.config.when_flagged == "fail":
-                    flagged = NoAnswer("refused", f"flagged {', '.join(lost)}")
-                    return self._failure(item, f"round {number}", flagged, initial, steps)
+                    refused = any(flag.endswith("_refused") for flag in lost)
+                    detail = f"round {number}: flagged {', '.join(lost)}"
+                    return self._failure(item, "refused" if refused else "unreadable", detail, "", initial, steps)
                 if self.config.when_flagged == "end":
                     break
         return RevisionChain.model_validate(
@@ -223,7 +227,7 @@ class Reviser:
             usage += outcome.usage
             if isinstance(outcome, NoAnswer) and outcome.kind != "refused":
                 return _Round(None, usage, replace(outcome, detail=f"critique: {outcome.detail}"))
-            critique = own_words(outcome.text)
+            critique = own_words(outcome.text, self.prompter.ends)
             flags += of_critique(outcome, critique)
             found |= {"critique": critique, "critique_sha256": prompt.sha256}
             if LOST.intersection(flags):
@@ -233,7 +237,7 @@ class Reviser:
         usage += outcome.usage
         if isinstance(outcome, NoAnswer) and outcome.kind != "refused":
             return _Round(None, usage, replace(outcome, detail=f"revision: {outcome.detail}"))
-        revision = own_words(outcome.text)
+        revision = own_words(outcome.text, self.prompter.ends)
         wrong = of_revision(outcome, revision, response)
         flags += wrong
         return _Round(
@@ -241,7 +245,7 @@ class Reviser:
         )
 
     def _request(self, prompt: Prompt, name: str, what: str, max_tokens: int) -> Request:
-        return request(self.llm.capabilities, prompt, self._want(name, what, 0, max_tokens, ENDS), ())
+        return request(self.llm.capabilities, prompt, self._want(name, what, 0, max_tokens, self.prompter.ends), ())
 
     def _want(self, name: str, what: str, number: int, max_tokens: int, stop: Sequence[str] = ()) -> Generate:
         config = self.config
@@ -250,18 +254,21 @@ class Reviser:
 
     @staticmethod
     def _failure(
-        item: Draft, where: str, failed: Outcome, initial: str | None = None, steps: Sequence[RevisionStep] = ()
+        item: Draft,
+        kind: FailureKind,
+        detail: str,
+        text: str,
+        initial: str | None = None,
+        steps: Sequence[RevisionStep] = (),
     ) -> Failure:
         partial = {"initial": initial, "steps": [step.model_dump(exclude_none=True) for step in steps]}
-        kind: FailureKind = "unreadable" if isinstance(failed, Answer) else failed.kind
-        detail = "is empty" if isinstance(failed, Answer) else failed.detail
         return Failure(
             id=item.id,
             response_index=item.response_index,
             failure=kind,
-            detail=f"{where}: {detail}",
+            detail=detail,
             partial=partial if initial is not None else None,
-            exchange=failed.text or None,
+            exchange=text or None,
         )
 
 

@@ -14,7 +14,7 @@ from rlaif.constitution.flags import of_critique, of_revision, own_words
 from rlaif.constitution.principles import Constitution, Principle, draw
 from rlaif.constitution.revise import Reviser
 from rlaif.errors import CapabilityError, ConfigError, InputError, RunFolderError
-from rlaif.llm.base import Answer, Capabilities, NoAnswer, Request, Usage
+from rlaif.llm.base import Answer, Capabilities, Generate, NoAnswer, Request, Usage
 from rlaif.llm.ledger import Ledger
 from rlaif.pocket.data import queries
 from rlaif.records import Draft, Failure, RevisionChain, Turn
@@ -248,13 +248,27 @@ def test_a_refusal_to_criticise_is_flagged(text: str) -> None:
         ("Here is a revised response:\n\nBetter.", "Better."),
         ("Sure! Here's the rewritten response: Better.", "Better."),
         ("Better.\n\nCritique request: Look for", "Better."),
-        ("Better.\n### Example 3\n\nUser: Hi", "Better."),
         ("Better.\n### Steps\n1. Go.", "Better.\n### Steps\n1. Go."),
+        ("Better.\n### Example\nOne.", "Better.\n### Example\nOne."),
     ],
 )
-def test_what_a_model_puts_around_a_revision_is_taken_off(wrote: str, kept: str) -> None:
-    chain = revised(lambda request: "C" if read(request).endswith("Critique:") else wrote, revisions=1)
-    assert chain.response == kept
+@pytest.mark.parametrize("exemplars", [0, 2])
+def test_what_a_model_puts_around_a_revision_is_taken_off(wrote: str, kept: str, exemplars: int) -> None:
+    def script(request: Request) -> str:
+        assert isinstance(request.want, Generate)
+        assert not any(end in f"\n{kept}" for end in request.want.stop)
+        return "C" if read(request).endswith("Critique:") else wrote
+
+    assert revised(script, revisions=1, exemplars=exemplars).response == kept
+
+
+def test_a_model_that_goes_on_with_the_exemplars_is_cut_off_there() -> None:
+    def script(request: Request) -> str:
+        assert isinstance(request.want, Generate)
+        assert "\n### Example 3" in request.want.stop
+        return "C" if read(request).endswith("Critique:") else "Better.\n### Example 3\n\nUser: Hi"
+
+    assert revised(script, revisions=1, exemplars=2).response == "Better."
 
 
 def flagged_in_round_2(request: Request) -> str:
@@ -283,7 +297,9 @@ def test_a_flag_can_fail_the_whole_item_with_what_there_is() -> None:
     flags_seen.clear()
     failed = revised(flagged_in_round_2, revisions=3, when_flagged="fail")
     assert isinstance(failed, Failure)
-    assert failed.detail == "round 2: flagged revision_empty"
+    assert (failed.failure, failed.detail) == ("unreadable", "round 2: flagged revision_empty")
+    refusing = revised(lambda request: "I cannot critique this response.", when_flagged="fail")
+    assert (refusing.failure, refusing.detail) == ("refused", "round 1: flagged critique_refused")
     assert failed.partial is not None
     assert [step["revision"] for step in failed.partial["steps"]] == ["R1", ""]
     # That a revision changes nothing is no fault.
