@@ -77,14 +77,28 @@ def quote(
         _show(quote_training(Path(data), more or [], models=llm or [], sample=sample, prices=prices), "response", False)
         return
     if revisions is not None:
+        from rlaif.constitution.files import load_constitution
         from rlaif.stages.quote_chains import quote_chains
 
+        labels = {
+            "--task": named_task,
+            "--score": as_score,
+            "--rationale": thinking.rationale,
+            "--principles-per-label": principles.principles_per_label,
+            "--clamp": principles.clamp,
+        }
+        for flag, given in labels.items():
+            if given not in (None, False):
+                raise ConfigError(f"{flag} is of labels, and --revisions quotes rlaif revise; leave one of them out")
         if principles.constitution is None or not llm:
             missing = "llm" if principles.constitution else "constitution"
             raise ConfigError(f"--{missing} is missing; --revisions quotes rlaif revise")
         asked = {"revisions": revisions, "critique": critique, "exemplars": thinking.exemplars, "seed": reading.seed}
         options: dict[str, Any] = {"columns": columns(map, more), "sample": sample, "prices": prices, **asked}
-        _show(quote_chains(data, principles.constitution, llm, **options), "response", False)
+        loaded = load_constitution(principles.constitution)
+        if principles.principles is not None:
+            loaded = loaded.first(principles.principles, "revision")
+        _show(quote_chains(data, loaded, llm, **options), "response", False)
         return
     settings = asdict(thinking) | asdict(reading) | principles.settings(named_task, preamble)
     settings["orders"] = "one" if one_order else "both"

@@ -165,7 +165,7 @@ def _by_rounds(runs: Sequence[Chains]) -> Section | None:
             curves.setdefault(run.name, []).append(_spot(rounds, both[0]))
     columns = ("chains", "revisions", "n", "harmless", "harmless gain", "help", "help gain", "distinct")
     plots = along(curves, "Harmless responses by revisions", "revisions", "share harmless")
-    return Section("revisions", "By number of revisions", _RATES.format(first="response"), columns, rows, plots)
+    return Section("revisions", "By number of revisions", _RATES.format(first="first response"), columns, rows, plots)
 
 
 def _by_critique(runs: Sequence[Chains]) -> Section | None:

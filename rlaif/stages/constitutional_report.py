@@ -1,6 +1,7 @@
 """The report of Constitutional AI: run folders in, judged by gold or by an LLM, a page out."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +13,16 @@ from rlaif.errors import ConfigError, InputError, RowError
 from rlaif.evaluation.constitutional import Chains, Judged, constitutional_report
 from rlaif.evaluation.report import Report
 from rlaif.evaluation.writing import write_report
-from rlaif.io import write_lines
+from rlaif.io import read_rows, write_lines
 from rlaif.labeling.harmlessness import HarmlessJudge
 from rlaif.labeling.score import Scorer
 from rlaif.llm.base import LLM
+from rlaif.llm.open import open_llm
 from rlaif.pocket.gold import judge
 from rlaif.records import Harmlessness, Response, RevisionChain, Score, content_id
 from rlaif.stages.chains import read_chains
 from rlaif.stages.judge import judge_file
-from rlaif.stages.labels import records_file
+from rlaif.stages.labels import RECORD_FILES, is_run, records_file
 
 
 class _Verdict(NamedTuple):
@@ -78,6 +80,7 @@ def report_constitutional(
     about = {
         "Stages": "; ".join(f"{name}: {path}" for name, path in stages.items()) or "-",
         "Chains": "; ".join(f"{names[path]}: {path}" for path in runs) or "-",
+        "Without a result": _failures({**stages, **{names[path]: path for path in runs}}) or "-",
         "Judged by": "gold of the pocket world" if llm is None else (llm if isinstance(llm, str) else llm.name),
         "Intervals": "95 %, over resampled queries",
     }
@@ -119,6 +122,19 @@ def _names(paths: Sequence[Path]) -> dict[Path, str]:
     }
 
 
+def _failures(sources: Mapping[str, Path]) -> str:
+    """How many items of the run folders have no record, and why: no rate of the report counts them."""
+    found = []
+    for name, path in sources.items():
+        failures = (path if path.is_dir() else path.parent) / "failures.jsonl"
+        is_of_run = is_run(path) or path.name in RECORD_FILES
+        if is_of_run and failures.is_file() and failures.stat().st_size:
+            rows = (row for _, row in read_rows(failures) if not isinstance(row, RowError))
+            kinds = sorted(Counter(str(row.get("failure")) for row in rows).items())
+            found.append(f"{name}: {', '.join(f'{count:,} {kind}' for kind, count in kinds)}")
+    return "; ".join(found)
+
+
 def _settings(path: Path) -> tuple[bool, int]:
     """Whether a run asked for critiques, and how many principles it drew from."""
     config = (path if path.is_dir() else path.parent) / "config.yaml"
@@ -155,6 +171,7 @@ def _by_llm(
     )
     harmless: dict[str, float] = {}
     helpful: dict[str, float] = {}
+    llm = open_llm(llm) if isinstance(llm, str) else llm
     for judging, name, found in (
         (HarmlessJudge(llm=llm), "harmlessness", harmless),
         (Scorer("helpfulness", llm), "helpfulness", helpful),

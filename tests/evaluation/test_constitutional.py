@@ -143,6 +143,21 @@ def test_every_section_from_chains_that_an_llm_judges(runs: Path, tmp_path: Path
     assert [section.rows for section in again.sections] == [section.rows for section in report.sections]
 
 
+def test_items_without_a_result_are_counted_beside_the_rates(runs: Path, tmp_path: Path) -> None:
+    rows = [{"id": str(n), "query": f"q{n}", "response": f"r{n}"} for n in range(6)]
+    for name, more in (("flagged", []), ("rejected", [{"id": "6", "query": "q6", "response": ""}])):
+        reviser = Reviser("harmless", scripted(script), revisions=2, when_flagged="fail")
+        judge_file(reviser, [*rows, *more], tmp_path / name, progress=False)
+    report = report_constitutional(
+        tmp_path / "out",
+        stages={"start": runs / "start.jsonl"},
+        chains=[tmp_path / "flagged", tmp_path / "rejected" / "revisions.jsonl"],
+        llm=scripted(judge_by(lambda text: 0.5)),
+        progress=False,
+    )
+    assert report.about["Without a result"] == "flagged: 1 refused; rejected: 1 refused, 1 rejected"
+
+
 def test_what_cannot_be_reported_is_said(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to report"):
         report_constitutional(tmp_path / "out", stages={})

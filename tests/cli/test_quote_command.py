@@ -1,0 +1,49 @@
+"""`rlaif quote --revisions`: what is counted, and which options of labels it does not take."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlaif.cli import main
+
+
+def call(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    capfd.readouterr()
+    try:
+        main(["quote", *map(str, words)])
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    out, err = capfd.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def revising(tmp_path: Path) -> tuple[object, ...]:
+    data = tmp_path / "rows.jsonl"
+    data.write_text(json.dumps({"id": "a", "query": "Q?", "response": "R."}) + "\n")
+    return (data, "--constitution", "harmless", "--revisions", 2, "--llm", "openai:gpt-4.1-mini")
+
+
+def test_principles_are_the_first_ones_of_the_constitution(
+    revising: tuple[object, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = call(capfd, *revising, "--principles", 1)
+    assert code == 0
+    assert "1 response" in out
+    code, _, err = call(capfd, *revising, "--principles", 99)
+    assert code == 2
+    assert "99" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--task", "helpfulness"), ("--score",), ("--rationale",), ("--principles-per-label", 2), ("--clamp", 0.4)],
+)
+def test_options_of_labels_are_not_ignored(
+    words: tuple[object, ...], revising: tuple[object, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = call(capfd, *revising, *words)
+    assert code == 2
+    assert f"{words[0]} is of labels" in " ".join(err.split())
