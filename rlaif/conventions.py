@@ -90,7 +90,7 @@ def read_responses(
             continue
         try:
             if "response" in fields and "query" in fields:
-                yield where, parse(Response, fields)
+                yield where, parse(Response, _indexed(fields))
                 continue
             found = found or _settle(format, fields, where)
             if found == "samples":
@@ -185,7 +185,7 @@ def read_drafts(source: Any, columns: ColumnMap | None = None) -> Iterator[tuple
         fields = found.model_dump(exclude={"finish_reasons"}, exclude_none=True)
         try:
             if "responses" not in fields:
-                yield where, parse(Draft, fields)
+                yield where, parse(Draft, _indexed(fields))
                 continue
             for _, one in _split(where, parse(Sample, fields)):
                 yield where, Draft.model_validate(one.model_dump(exclude_none=True))
@@ -306,6 +306,14 @@ def _parse_numbers(record: type[RecordT], row: dict[str, Any]) -> RecordT:
         except ValueError:
             raise RowError(f"human_preference is {label!r}; it must be a number in [0, 1]") from None
     return parse(record, row)
+
+
+def _indexed(fields: dict[str, Any]) -> dict[str, Any]:
+    """CSV knows only text: the number of a response is one, and an empty cell none."""
+    index = fields.get("response_index")
+    if index == "":
+        return _without(fields, "response_index")
+    return {**fields, "response_index": int(index)} if isinstance(index, str) and index.isdecimal() else fields
 
 
 def _placed(fields: dict[str, Any], query: object, chosen: object, rejected: object, seed: int) -> dict[str, Any]:

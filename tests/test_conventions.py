@@ -8,7 +8,7 @@ import pytest
 from conftest import real_data
 
 from rlaif.columns import ColumnMap
-from rlaif.conventions import Format, majority, read_comparisons, read_responses, read_samples
+from rlaif.conventions import Format, majority, read_comparisons, read_drafts, read_responses, read_samples
 from rlaif.errors import InputError, RowError
 from rlaif.records import Comparison, check_comparison
 
@@ -210,3 +210,13 @@ def test_a_column_map_that_is_none_is_an_error(tmp_path: Path, content: bytes) -
 )
 def test_the_majority_is_more_than_half_of_all(annotations: list[float], most: float) -> None:
     assert majority(annotations) == most
+
+
+@pytest.mark.parametrize("read", [read_drafts, read_responses])
+def test_responses_of_a_csv_keep_their_numbers(read: Any, tmp_path: Path) -> None:
+    data = tmp_path / "rows.csv"
+    data.write_text("id,query,response,response_index\na,Q?,R0,0\na,Q?,R1,1\nb,Q?,R,\nc,Q?,R,first\n")
+    *responses, (_, wrong) = read(data)
+    found = [(one.id, one.response, one.response_index) for _, one in responses if not isinstance(one, RowError)]
+    assert found == [("a", "R0", 0), ("a", "R1", 1), ("b", "R", 0)]
+    assert str(wrong) == 'response_index is "first"; it must be a whole number'

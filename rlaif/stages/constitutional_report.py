@@ -85,7 +85,6 @@ def report_constitutional(
         "Intervals": "95 %, over resampled queries",
     }
     report = constitutional_report({name: judged(some) for name, some in answers.items()}, found, about)
-    out.mkdir(parents=True, exist_ok=True)
     write_report(report, out)
     return report
 

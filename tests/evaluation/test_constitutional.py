@@ -10,10 +10,11 @@ from doubles import scripted
 
 from rlaif.constitution.files import load_constitution
 from rlaif.constitution.revise import Reviser
-from rlaif.errors import ConfigError, InputError
+from rlaif.errors import ConfigError, InputError, StorageError
 from rlaif.evaluation.constitutional import Judged, constitutional_report
 from rlaif.evaluation.report import Section
 from rlaif.llm.base import Request
+from rlaif.pocket.data import queries
 from rlaif.stages.constitutional_report import report_constitutional
 from rlaif.stages.judge import judge_file
 from rlaif.statistics.intervals import Estimate
@@ -156,6 +157,14 @@ def test_items_without_a_result_are_counted_beside_the_rates(runs: Path, tmp_pat
         progress=False,
     )
     assert report.about["Without a result"] == "flagged: 1 refused; rejected: 1 refused, 1 rejected"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (query,) = queries(1, split="heldout", seed=4)
+    (tmp_path / "start.jsonl").write_text(json.dumps(query | {"responses": ["No."]}) + "\n")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        report_constitutional(tmp_path / "file" / "out", stages={"start": tmp_path / "start.jsonl"}, progress=False)
 
 
 def test_what_cannot_be_reported_is_said(runs: Path, tmp_path: Path) -> None:
