@@ -184,6 +184,10 @@ def read_drafts(source: Any, columns: ColumnMap | None = None) -> Iterator[tuple
             continue
         fields = found.model_dump(exclude={"finish_reasons"}, exclude_none=True)
         try:
+            if (found.model_extra or {}).get("response", "") is None:
+                raise RowError(
+                    "response is null; give the row one, or leave the column out to have all queries answered"
+                )
             if "responses" not in fields:
                 yield where, parse(Draft, _indexed(fields))
                 continue

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rlaif.cli.options import Ledger, reporting
+from rlaif.cli.options import Ledger, ReportJudge, grouped, reporting
 from rlaif.cli.say import print_table, resumable, say
 from rlaif.errors import ConfigError
 
@@ -102,7 +102,9 @@ def sft_data(
     helpful: Annotated[
         Path | None, typer.Option("--helpful", help="Samples or responses of the helpful policy to mix in.")
     ] = None,
-    ratio: Annotated[float, typer.Option("--ratio", min=0, help="Helpful responses for each revision.")] = 1.0,
+    ratio: Annotated[
+        float | None, typer.Option("--ratio", min=0, help="Helpful responses for each revision; 1 by itself.")
+    ] = None,
     take: Annotated[TakeName, typer.Option("--take", help="All good revisions of a chain, or the last one.")] = (
         TakeName.all
     ),
@@ -126,7 +128,9 @@ def sft_data(
     "--out outputs/report",
 )
 @reporting
+@grouped
 def report(
+    judge: ReportJudge,
     out: Annotated[Path, typer.Option("--out", help="The folder of report.html, report.md and report.json.")],
     stage: Annotated[
         list[str] | None,
@@ -134,10 +138,6 @@ def report(
     ] = None,
     chains: Annotated[
         list[Path] | None, typer.Option("--chains", help="A run folder of rlaif revise; the first one's are shown.")
-    ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option("--judge", help="provider:model that judges; without it gold of the pocket world does."),
     ] = None,
     ledger: Ledger = None,
 ) -> None:
@@ -153,10 +153,10 @@ def report(
         if not (name and sign and path):
             raise ConfigError(f"--stage {word}: is no NAME=FILE, such as supervised=outputs/before")
         stages[name] = Path(path)
+    answers = ledger or out.parent / "ledger.sqlite"
+    llm = judge.open(None, answers) if judge.llm else None
     with resumable():
-        found = report_constitutional(
-            out, stages=stages, chains=chains or [], llm=judge, ledger=ledger or out.parent / "ledger.sqlite"
-        )
+        found = report_constitutional(out, stages=stages, chains=chains or [], llm=llm, ledger=answers)
     for section in found.sections:
         if section.key in ("stages", "revisions"):
             figures = [section.columns.index(name) for name in ("harmless", "help")]

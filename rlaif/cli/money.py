@@ -8,6 +8,7 @@ import typer
 
 from rlaif.cli.options import (
     TASK,
+    Chain,
     DataFile,
     Format,
     FormatName,
@@ -46,6 +47,7 @@ def quote(
     thinking: Thinking,
     reading: Reading,
     principles: Principles,
+    chain: Chain,
     named_task: Annotated[str | None, TASK] = None,
     llm: Annotated[
         list[str] | None, typer.Option("--llm", help="provider:model; again for each model to compare.")
@@ -59,7 +61,6 @@ def quote(
     revisions: Annotated[
         int | None, typer.Option("--revisions", min=1, help="Quote rlaif revise with so many rounds.")
     ] = None,
-    critique: Annotated[bool, typer.Option("--critique/--no-critique", help="Of --revisions.")] = True,
     sample: Annotated[int, typer.Option("--sample", min=2, help="Of how many rows prompts are rendered.")] = 200,
     prices: Annotated[
         Path | None, typer.Option("--prices", help="YAML: provider:model to input, output, cached ($ a million).")
@@ -93,7 +94,7 @@ def quote(
         if principles.constitution is None or not llm:
             missing = "llm" if principles.constitution else "constitution"
             raise ConfigError(f"--{missing} is missing; --revisions quotes rlaif revise")
-        asked = {"revisions": revisions, "critique": critique, "exemplars": thinking.exemplars, "seed": reading.seed}
+        asked = asdict(chain) | {"revisions": revisions, "exemplars": thinking.exemplars, "seed": reading.seed}
         options: dict[str, Any] = {"columns": columns(map, more), "sample": sample, "prices": prices, **asked}
         loaded = load_constitution(principles.constitution)
         if principles.principles is not None:

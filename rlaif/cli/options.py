@@ -398,6 +398,29 @@ class Reviewer(Model):
     ] = field(default_factory=lambda: ["pocket:reviser"])
 
 
+@dataclass(frozen=True, slots=True)
+class ReportJudge(Model):
+    """Who judges what a report is about, and how hard it is asked."""
+
+    llm: Annotated[
+        list[str],
+        _panel("Model", "--judge", help="provider:model that judges; without it gold of the pocket world does."),
+    ] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """How long what is written in a chain may be, and whether there are critiques."""
+
+    critique: Annotated[
+        bool, typer.Option("--critique/--no-critique", help="Whether a critique comes before each revision.")
+    ] = True
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="The most tokens of a revision.")] = 512
+    max_critique_tokens: Annotated[
+        int, typer.Option("--max-critique-tokens", min=1, help="The most tokens of a critique.")
+    ] = 256
+
+
 def reporting(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command that ends in a report begin with a look whether it can be drawn.
 

@@ -82,7 +82,8 @@ _COMMENT: Final = re.compile(
 )
 _LEAD_IN: Final = re.compile(
     r"^\s*(?:(?:sure|certainly|of course|okay|ok)[,.!:]?\s+)?here(?:'s| is| are)\s+(?:a|an|the|my|your)\s+"
-    r"(?:\w+\s+)?(?:revis\w+|rewritten|improved|critique)\b[^\n:]{0,60}:\s*",
+    r"(?:\w+\s+)?(?:(?:revised|rewritten|improved)\s+(?:response|answer|reply|version|revision)|revision|critique)\b"
+    r"[^\n:]{0,40}:\s*",
     re.IGNORECASE,
 )
 _LABEL: Final = re.compile(r"^\s*[*_#]*\s*(?:critique|revision|revised response)\s*:[*_]*\s*", re.IGNORECASE)

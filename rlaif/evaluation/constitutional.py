@@ -20,6 +20,7 @@ class Judged(NamedTuple):
     """What somebody says of one response.
 
     Attributes:
+        item: the query's id and the response's number, by which responses are paired.
         query: the query's id.
         harmful: whether the query asks for harm; None where nobody knows.
         harmless: 1.0 or 0.0; None where there is no judgement.
@@ -27,6 +28,7 @@ class Judged(NamedTuple):
         text: the response.
     """
 
+    item: str
     query: str
     harmful: bool | None
     harmless: float | None
@@ -41,6 +43,7 @@ class Chains(NamedTuple):
         name: of the run.
         critique: whether critiques came before revisions.
         principles: how many could be drawn.
+        others: everything else that could change a chain; runs that differ in it are not compared.
         chains: the records.
         judged: of each chain its response after 0, 1, 2, … rounds.
     """
@@ -48,6 +51,7 @@ class Chains(NamedTuple):
     name: str
     critique: bool
     principles: int
+    others: str
     chains: Sequence[RevisionChain]
     judged: Sequence[Sequence[Judged]]
 
@@ -62,6 +66,7 @@ class Chains(NamedTuple):
 
 
 class _Point(NamedTuple):
+    item: str
     query: str
     value: float
 
@@ -98,17 +103,22 @@ _RATES = (
 
 
 def _harmless(judged: Sequence[Judged]) -> list[_Point]:
-    return [_Point(one.query, one.harmless) for one in judged if one.harmless is not None and one.harmful is not False]
+    return [
+        _Point(one.item, one.query, one.harmless)
+        for one in judged
+        if one.harmless is not None and one.harmful is not False
+    ]
 
 
 def _helpful(judged: Sequence[Judged]) -> list[_Point]:
-    return [_Point(one.query, one.helpful) for one in judged if one.helpful is not None and not one.harmful]
+    counted = [one for one in judged if not one.harmful]
+    return [_Point(one.item, one.query, one.helpful) for one in counted if one.helpful is not None]
 
 
 def _gain(points: Sequence[_Point], first: Sequence[_Point]) -> Estimate:
-    """On the queries that both have: what failed in one of them would else pass for a gain or a loss."""
-    both = {one.query for one in points} & {one.query for one in first}
-    return gain(*([one for one in some if one.query in both] for some in (points, first)))
+    """On the items that both have: what failed in one of them would else pass for a gain or a loss."""
+    both = {one.item for one in points} & {one.item for one in first}
+    return gain(*([one for one in some if one.item in both] for some in (points, first)))
 
 
 def _both(judged: Sequence[Judged], first: Sequence[Judged] | None) -> tuple[Estimate | None, ...]:
@@ -173,7 +183,8 @@ def _by_critique(runs: Sequence[Chains]) -> Section | None:
     rows: list[tuple[Cell, ...]] = []
     for run in runs:
         for other in runs:
-            if run.critique and not other.critique and run.principles == other.principles:
+            alike = (run.principles, run.others) == (other.principles, other.others)
+            if run.critique and not other.critique and alike:
                 rounds = min(run.rounds, other.rounds)
                 for after in range(1, rounds + 1):
                     mine, theirs = _common(run.after(after), other.after(after))
@@ -187,20 +198,21 @@ def _by_critique(runs: Sequence[Chains]) -> Section | None:
 
 
 def _common(mine: Sequence[Judged], theirs: Sequence[Judged]) -> tuple[list[Judged], list[Judged]]:
-    both = {one.query for one in mine} & {one.query for one in theirs}
-    return [one for one in mine if one.query in both], [one for one in theirs if one.query in both]
+    both = {one.item for one in mine} & {one.item for one in theirs}
+    return [one for one in mine if one.item in both], [one for one in theirs if one.item in both]
 
 
 def _by_principles(runs: Sequence[Chains]) -> Section | None:
     """Runs with critiques by how many principles they draw from, on the queries that all have."""
-    compared = sorted((run for run in runs if run.critique), key=lambda run: run.principles)
+    alike = [run for run in runs if run.critique and run.others == runs[0].others]
+    compared = sorted(alike, key=lambda run: run.principles)
     if len({run.principles for run in compared}) < 2:
         return None
-    shared = set.intersection(*({one[0].query for one in run.judged} for run in compared))
+    shared = set.intersection(*({one[0].item for one in run.judged} for run in compared))
     rows: list[tuple[Cell, ...]] = []
     for run in compared:
-        judged = [one for one in run.after(run.rounds) if one.query in shared]
-        first = [one for one in run.after(0) if one.query in shared]
+        judged = [one for one in run.after(run.rounds) if one.item in shared]
+        first = [one for one in run.after(0) if one.item in shared]
         rows.append((run.principles, run.name, len(judged), *_both(judged, first), _distinct(judged)))
     note = (
         "After the last round, on the queries that all runs have. The paper finds little difference in harmlessness, "
@@ -243,9 +255,7 @@ def _flags(runs: Sequence[Chains]) -> Section | None:
         rows += [(run.name, flag, share(count, rounds), count) for flag, count in counts.most_common()]
     if not rows:
         return None
-    note = (
-        "Rounds in which something went wrong, or nothing changed; after them the last good response is gone on from."
-    )
+    note = "Rounds in which something went wrong, or nothing changed."
     return Section("flags", "Flags", note, ("chains", "flag", "share of rounds", "rounds"), rows)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from rlaif.conventions import read_responses
-from rlaif.errors import InputError, RowError
+from rlaif.errors import ConfigError, InputError, RowError
 from rlaif.io import read_rows, write_rows
 from rlaif.records import RevisionChain, parse
 from rlaif.stages.labels import records_file
@@ -44,7 +44,10 @@ def read_chains(source: Path) -> Iterator[RevisionChain]:
     Raises:
         InputError: there is no such file, or a row is no chain.
     """
-    for where, row in read_rows(records_file(source)):
+    path = records_file(source)
+    if path.name.endswith((".csv", ".csv.gz")):
+        raise InputError(f"{path}: CSV has no rounds within a row; chains are read from .jsonl or .parquet")
+    for where, row in read_rows(path):
         try:
             if isinstance(row, RowError):
                 raise row
@@ -87,7 +90,7 @@ def sft_data(
     out: Path,
     *,
     helpful: Path | None = None,
-    ratio: float = 1.0,
+    ratio: float | None = None,
     take: Taken = "all",
     seed: int = 0,
 ) -> Demonstrations:
@@ -97,7 +100,7 @@ def sft_data(
         chains: run folders of `rlaif revise`.
         out: a file of `query` and `response`, with `source`, and of revisions also `principle` and `round`.
         helpful: samples or responses of the helpful policy; without them there are revisions only.
-        ratio: helpful responses for each revision, drawn without replacement.
+        ratio: helpful responses for each revision, drawn without replacement; one if None.
         take: `all` good revisions of a chain, or the `last` one.
         seed: of what is drawn.
 
@@ -105,12 +108,18 @@ def sft_data(
         What was written.
 
     Raises:
+        ConfigError: a run is named twice, or a ratio without helpful responses.
         InputError: a file cannot be read, there are no revisions, or too few helpful responses.
     """
+    if len({records_file(source).resolve() for source in chains}) < len(chains):
+        raise ConfigError(f"{', '.join(map(str, chains))}: the same chains are named twice")
+    if ratio is not None and helpful is None:
+        raise ConfigError("ratio is of helpful responses for each revision; name them too, or leave it out")
+    ratio = 1.0 if ratio is None else ratio
     revisions, unrevised = list[dict[str, Any]](), 0
-    for source in chains:
+    for number, source in enumerate(chains):
         for chain in read_chains(source):
-            rows = list(_revisions(chain))
+            rows = list(_revisions(chain, f"{number}/" if number else ""))
             unrevised += not rows
             revisions += rows if take == "all" else rows[-1:]
     if not revisions:
@@ -129,11 +138,11 @@ def sft_data(
     return Demonstrations(out, len(revisions), wanted, unrevised)
 
 
-def _revisions(chain: RevisionChain) -> Iterator[dict[str, Any]]:
+def _revisions(chain: RevisionChain, run: str) -> Iterator[dict[str, Any]]:
     for number, step in enumerate(chain.steps, 1):
         if step.kept:
             yield {
-                "id": f"{chain.id}/{chain.response_index}/{number}",
+                "id": f"{run}{chain.id}/{chain.response_index}/{number}",
                 "query": [turn.model_dump() for turn in chain.query],
                 "response": step.revision,
                 "source": "revision",

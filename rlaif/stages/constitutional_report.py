@@ -67,7 +67,14 @@ def report_constitutional(
 
     def judged(some: Iterable[Response]) -> list[Judged]:
         return [
-            Judged(one.id, verdict.harmful, verdict.harmless, verdict.helpful, one.response)
+            Judged(
+                f"{one.id}#{one.response_index}",
+                one.id,
+                verdict.harmful,
+                verdict.harmless,
+                verdict.helpful,
+                one.response,
+            )
             for one in some
             for verdict in (verdicts[_key(one)],)
         ]
@@ -101,10 +108,8 @@ def _responses(path: Path) -> list[Response]:
 def _unrolled(chain: RevisionChain) -> list[Response]:
     """A chain's response after 0, 1, 2, … rounds."""
     columns = dict(chain.model_extra or {})
-    return [
-        Response.model_validate({**columns, "id": chain.id, "query": chain.query, "response": text})
-        for text in chain.responses()
-    ]
+    own = {"id": chain.id, "query": chain.query, "response_index": chain.response_index}
+    return [Response.model_validate({**columns, **own, "response": text}) for text in chain.responses()]
 
 
 def _key(one: Response) -> str:
@@ -134,12 +139,14 @@ def _failures(sources: Mapping[str, Path]) -> str:
     return "; ".join(found)
 
 
-def _settings(path: Path) -> tuple[bool, int]:
-    """Whether a run asked for critiques, and how many principles it drew from."""
+def _settings(path: Path) -> tuple[bool, int, str]:
+    """Whether a run asked for critiques, how many principles it drew from, and whatever else could change a chain."""
     config = (path if path.is_dir() else path.parent) / "config.yaml"
     try:
         identity = yaml.safe_load(config.read_text(encoding="utf-8"))["identity"]
-        return bool(identity["settings"]["critique"]), int(identity["principles"])
+        settings = {name: value for name, value in identity["settings"].items() if "critique" not in name}
+        others = json.dumps([settings, identity["constitution"], identity["llm"]], sort_keys=True)
+        return bool(identity["settings"]["critique"]), int(identity["principles"]), others
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise InputError(f"{config}: is not the configuration of rlaif revise; name its run folder") from error
 
@@ -182,11 +189,11 @@ def _by_llm(
                 found[record.id] = float(record.harmless >= 0.5)
             elif isinstance(record, Score):
                 found[record.id] = record.score
-    return {
-        key: _Verdict(harmless.get(key), helpful.get(key), _is_harmful(one.model_extra)) for key, one in by_key.items()
-    }
+    # Where a stage's rows do not say whether a query asks for harm, another's may.
+    harmful = {_key(one): said for one in texts if (said := _is_harmful(one.model_extra)) is not None}
+    return {key: _Verdict(harmless.get(key), helpful.get(key), harmful.get(key)) for key in by_key}
 
 
 def _is_harmful(columns: Mapping[str, Any] | None) -> bool | None:
-    value = (columns or {}).get("harmful")
-    return value if isinstance(value, bool) else None
+    """What a row says in its column `harmful`; CSV knows only text."""
+    return {"true": True, "false": False}.get(str((columns or {}).get("harmful")).lower())

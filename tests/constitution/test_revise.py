@@ -493,6 +493,12 @@ def test_what_cannot_be_revised_is_said_before_anything_is_asked(tmp_path: Path)
         judge_file(Reviser("harmless", scripted(counting)), [{"x": 1}], tmp_path / "none", progress=False)
 
 
+def test_a_response_that_is_null_is_no_query_to_answer(tmp_path: Path) -> None:
+    rows = [{"id": "a", "query": "Q", "response": None}, {"id": "b", "query": "Q", "response": "R0"}]
+    summary = judge_file(Reviser("harmless", scripted(counting), revisions=1), rows, tmp_path / "out", progress=False)
+    assert (summary.count, dict(summary.failures), summary.totals.asked) == (1, {"rejected": 1}, 2)
+
+
 def test_rounds_and_flags_are_counted(tmp_path: Path) -> None:
     rows = [{"id": str(n), "query": "Q", "response": f"R{n}"} for n in range(6)]
 
@@ -533,6 +539,10 @@ def test_what_a_policy_learns_of_chains(tmp_path: Path) -> None:
         "R23",
         "R33",
     ]
+    with pytest.raises(ConfigError, match="named twice"):
+        sft_data([tmp_path / "out", tmp_path / "out" / "revisions.jsonl"], tmp_path / "x.jsonl")
+    with pytest.raises(ConfigError, match="ratio is of helpful responses"):
+        sft_data([tmp_path / "out"], tmp_path / "x.jsonl", ratio=1)
     with pytest.raises(InputError, match=r"has 6 responses, and 1 for each of 9 revisions are 9; .* at most 0.666"):
         sft_data([tmp_path / "out"], tmp_path / "x.jsonl", helpful=helpful)
     with pytest.raises(InputError, match=r"helpful.jsonl:1: .*no chain of rlaif revise"):

@@ -24,7 +24,7 @@ HARMFUL = [True, True, True, False, False, None]
 
 def judged(harmless: list[float | None], helpful: list[float | None]) -> list[Judged]:
     return [
-        Judged(str(n), harm, one, other, f"text {n}")
+        Judged(f"{n}#0", str(n), harm, one, other, f"text {n}")
         for n, (harm, one, other) in enumerate(zip(HARMFUL, harmless, helpful, strict=True))
     ]
 
@@ -165,6 +165,26 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         report_constitutional(tmp_path / "file" / "out", stages={"start": tmp_path / "start.jsonl"}, progress=False)
+
+
+def test_runs_that_differ_in_more_than_critiques_are_not_compared(runs: Path, tmp_path: Path) -> None:
+    rows = [{"id": str(n), "query": f"q{n}", "response": f"r{n}"} for n in range(6)]
+    other = Reviser("harmless", scripted(script), revisions=2, critique=False, seed=1)
+    judge_file(other, rows, tmp_path / "other", progress=False)
+    llm = scripted(judge_by(lambda text: 0.9))
+    report = report_constitutional(
+        tmp_path / "out", stages={}, chains=[runs / "with", tmp_path / "other"], llm=llm, progress=False
+    )
+    assert "critiques" not in {section.key for section in report.sections}
+
+
+def test_responses_to_one_query_are_paired_each_with_itself() -> None:
+    def two(second: float | None) -> list[Judged]:
+        return [Judged("q#0", "q", None, 1.0, None, "a"), Judged("q#1", "q", None, second, None, "b")]
+
+    (section,) = constitutional_report({"start": two(0.0), "end": two(None)}, (), {}).sections
+    # The response that has no judgement in the end is not compared, though its query has another.
+    assert values(section, 1)["harmless gain"] == 0.0
 
 
 def test_what_cannot_be_reported_is_said(runs: Path, tmp_path: Path) -> None:
