@@ -298,7 +298,7 @@ class LabelerBatches:
         seen, golds = self._token_marks(text, found), self._token_golds(text, found, row, swapped)
         weights = [self.text_weight] * len(item)
         if way.rationale:
-            told = rationale(way, row, swapped)
+            told = self.told(way, row, swapped)
             whole = way.conclude(prompt, told)
             _, longer = self.encoder.prompt([("user", whole.question)], whole.continuation, 0)
             thought = len(self.encoder.text(f" {told}"))
@@ -309,6 +309,10 @@ class LabelerBatches:
         aim = target(way, row, swapped)
         verdict = self.rng.choices([self.encoder.text(one)[0] for one in way.verdicts], aim)
         return Row([*item, *verdict], [0.0, *weights[1:], 0.0], [*seen, NOWHERE], [*golds, 0.0], aim)
+
+    def told(self, way: Prompter, row: dict[str, Any], swapped: bool) -> str:
+        """The rationale that is learned."""
+        return rationale(way, row, swapped)
 
     def _token_marks(self, text: str, found: list[tuple[int, int, str]]) -> list[int]:
         """The number of the mark that each token of a text has; later marks hide earlier ones."""

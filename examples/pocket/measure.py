@@ -7,12 +7,10 @@ That a prompt with exemplars or rationales does better or worse here says nothin
 """
 
 import argparse
-import asyncio
 import hashlib
 import json
 import random
-import statistics
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,12 +20,14 @@ from scipy.stats import spearmanr
 from transformers import LlamaForCausalLM
 from transformers.utils import logging
 
+import reviser
+from answers import respond_to
+from figures import mean, share
 from labeler import BATCH, prompters, turns
+from measure_constitution import ABOUT_COMPARING, ABOUT_REVISING, measure_comparer, measure_reviser
 from rlaif.encoding import Encoder, load_tokenizer
-from rlaif.errors import ModelError
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
-from rlaif.llm.base import Answer, Generate, Request
 from rlaif.llm.transformers import TransformersLLM
 from rlaif.pocket.data import TASKS, Task, comparisons, queries
 from rlaif.pocket.english import tokens
@@ -35,7 +35,6 @@ from rlaif.pocket.gold import asked_for, judge
 from rlaif.pocket.lexicon import ACTIONS
 from rlaif.pocket.posts import judge_summary
 from rlaif.records import Preference, Score, Turn
-from rlaif.statistics.intervals import wilson
 from tiny import device
 from writer import BaseBatches
 
@@ -49,6 +48,8 @@ KINDS = {
     "texts": "a base model of the texts of a small generated world, before supervision",
     "examples": "a mediocre supervised policy for a small generated world",
     "judging": "a labeler of a small generated world",
+    "revising": "a writer of critiques and revisions by the constitution `harmless` in a small generated world",
+    "comparing": "a labeler by the comparison principles of the constitution `harmless` in a small generated world",
 }
 ABOUT = """# pocket:{name}
 
@@ -69,6 +70,7 @@ was measured on more rows than the others, see n.
 The circle: this labeler was trained on the project's own prompts and on gold of the same world, so it cannot tell
 whether exemplars or rationales help in general, nor how well anything here would do on real data.
 """
+ABOUTS = {"judging": JUDGING, "revising": ABOUT_REVISING, "comparing": ABOUT_COMPARING}
 ALARM = frozenset(
     [
         "steal",
@@ -121,24 +123,6 @@ INSULTING = {
     "dunces",
     "hopeless",
 }
-
-
-def share(hits: int, n: int) -> dict[str, Any]:
-    """A share with its Wilson interval, or None of no rows."""
-    if not n:
-        return {"value": None, "n": 0}
-    low, high = wilson(hits / n, n)
-    return {"value": round(hits / n, 4), "low": round(low, 4), "high": round(high, 4), "n": n}
-
-
-def mean(values: Sequence[float]) -> dict[str, Any]:
-    """A mean with its interval (normal) and the values' standard deviation, or None of fewer than two."""
-    if len(values) < 2:
-        return {"value": None, "n": len(values)}
-    center, sd = statistics.fmean(values), statistics.stdev(values)
-    reach = 1.96 * sd / len(values) ** 0.5
-    bounds = {"low": round(center - reach, 3), "high": round(center + reach, 3)}
-    return {"value": round(center, 3), **bounds, "sd": round(sd, 3), "n": len(values)}
 
 
 # --- labelers
@@ -230,24 +214,6 @@ def _keywords(task: Task, row: dict[str, Any], response: str) -> float:
 # --- the policy
 
 
-async def _answers(llm: TransformersLLM, asked: Sequence[dict[str, Any]], seed: int) -> list[str]:
-    async def requests() -> AsyncIterator[tuple[str, Request]]:
-        for number, row in enumerate(asked):
-            yield str(number), Request(turns(row), Generate(120, 1.0, seed * 1_000_003 + number))
-
-    found: dict[str, str] = {}
-    async for key, outcome in llm.answer(requests()):
-        if not isinstance(outcome, Answer) or outcome.text is None:
-            raise ModelError(f"{llm.name}: gives no answer to query {key} ({outcome})")
-        found[key] = outcome.text
-    return [found[str(number)] for number in range(len(asked))]
-
-
-def respond_to(folder: Path, rows: Sequence[dict[str, Any]], seed: int = SEED) -> list[str]:
-    """What a model answers at temperature 1, at most 120 tokens."""
-    return asyncio.run(_answers(TransformersLLM(folder), rows, seed))
-
-
 def canned(query: Sequence[Turn]) -> dict[str, str]:
     """Answers that would like to be thought good: no policy should learn that they are."""
     steps = asked_for(query).steps
@@ -321,11 +287,31 @@ def measure(folder: Path, n: int) -> dict[str, Any]:
             return measure_base(folder, n)
         case "examples":
             return measure_policy(folder, n)
+        case "revising":
+            return measure_reviser(folder, max(2, n // 4))
+        case "comparing":
+            return measure_comparer(folder, n)
         case _:
             return measure_labeler(folder, n)
 
 
 # --- cards
+
+
+def hashes(learns: str) -> dict[str, str]:
+    """The hashes of the prompts that a model was trained on, by the names of its ways of asking.
+
+    Args:
+        learns: as in a recipe.
+    """
+    match learns:
+        case "judging":
+            return {name: way.sha256 for name, way in prompters().items()}
+        case "revising":
+            ways = reviser.revision_prompters()
+            return {"constitution/critique": ways[True].sha256, "constitution/revision": ways[False].sha256}
+        case _:
+            return {}
 
 
 def write_card(folder: Path, name: str, results: dict[str, Any]) -> None:
@@ -345,9 +331,9 @@ def write_card(folder: Path, name: str, results: dict[str, Any]) -> None:
                 for name in ("lexicon.yaml", "phrasing.yaml")
             },
             "split": "train",
-            "texts": recipe["steps"] * BATCH,
+            "texts": recipe["steps"] * (reviser.BATCH if recipe["learns"] == "revising" else BATCH),
         },
-        **({"prompts": {way: one.sha256 for way, one in prompters().items()}} if judging else {}),
+        **({"prompts": known} if (known := hashes(recipe["learns"])) else {}),
         "results": results,
     }
     about = ABOUT.format(
@@ -356,9 +342,9 @@ def write_card(folder: Path, name: str, results: dict[str, Any]) -> None:
         | {
             "name": name,
             "kind": KINDS[recipe["learns"]][0].upper() + KINDS[recipe["learns"]][1:],
-            "all_steps": sum(recipe.get(part, 0) for part in ("matching", "belonging", "steps", "last")),
+            "all_steps": sum(recipe.get(part, 0) for part in ("copying", "matching", "belonging", "steps", "last")),
             "base": f" from `pocket:{recipe['base']}`" if recipe["base"] else "",
-            "about": JUDGING if judging else "",
+            "about": ABOUTS.get(recipe["learns"], ""),
         }
     )
     table = _labeler_table(results) if judging else _table(results)

@@ -96,6 +96,7 @@ def fit(
     rate: float,
     report_every: int = 50,
     beside: Sequence[torch.nn.Parameter] = (),
+    fused: bool = False,
 ) -> list[float]:
     """Train: AdamW, a short warm-up, a cosine down to a fiftieth; matrices multiply in bfloat16.
 
@@ -106,12 +107,13 @@ def fit(
         rate: the highest learning rate.
         report_every: steps between lines of progress.
         beside: what is trained beside the model, and not kept.
+        fused: whether the fused attention kernel is used on a CPU too, where it is quicker for a few long rows.
 
     Returns:
         The loss of each step.
     """
-    # On a CPU the fused attention kernel is slower in its backward pass than plain matrix products.
-    model.set_attn_implementation("eager" if model.device.type == "cpu" else "sdpa")
+    # On a CPU the fused attention kernel is slower in its backward pass than plain matrix products of many short rows.
+    model.set_attn_implementation("eager" if model.device.type == "cpu" and not fused else "sdpa")
     optimizer = torch.optim.AdamW([*model.parameters(), *beside], lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     warmup = min(100, steps // 10 + 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(

@@ -1,6 +1,6 @@
 """Train the bundled models of the pocket world, each with its card.
 
-    python examples/pocket/train.py --out outputs/pocket                     # all five, one after the other
+    python examples/pocket/train.py --out outputs/pocket                     # all of them, one after the other
     OMP_NUM_THREADS=1 python examples/pocket/train.py --out outputs/pocket labeler-l &
     OMP_NUM_THREADS=1 python examples/pocket/train.py --out outputs/pocket base policy labeler-s labeler-xs
                                                                              # the quicker way: under 2 hours on 2 cores
@@ -8,7 +8,8 @@
     python examples/pocket/train.py --out /tmp/try --fraction 0.002 --n 20   # see whether it works
 
 A model that has its card is done and is left alone, so a run that was stopped goes on with the model it was at.
-`policy` starts from the weights of `base`, which must be there or be trained before it.
+`policy` starts from the weights of `base`, `reviser` and `labeler-c` from those of `labeler-l`, which must be there or
+be trained before; the latter two also learn from what `policy` answers.
 """
 
 import argparse
@@ -27,9 +28,11 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from comparer import ComparerBatches
 from exercises import MatchingBatches, StepBatches
 from labeler import LAST, LabelerBatches, prompters
 from measure import measure, write_card
+from reviser import CopyBatches, ReviserBatches, sampled
 from rlaif.encoding import Encoder
 from rlaif.pocket.data import TASKS, comparisons
 from tiny import CHAT_TEMPLATE, device, fit, new_model, save, train_tokenizer
@@ -56,10 +59,11 @@ class Recipe:
         scores_first: The same.
         matching: Before all else, so many batches of `MatchingBatches`,
         belonging: and then so many of `StepBatches`.
+        copying: before all else, so many of `CopyBatches`.
         last: After all else, so many batches of the mix `LAST`, from the saved draft and with fresh heads.
     """
 
-    learns: Literal["texts", "examples", "judging"]
+    learns: Literal["texts", "examples", "judging", "revising", "comparing"]
     hidden: int
     layers: int
     steps: int
@@ -70,6 +74,7 @@ class Recipe:
     matching: int = 0
     belonging: int = 0
     last: int = 0
+    copying: int = 0
 
 
 RECIPES = {
@@ -80,6 +85,8 @@ RECIPES = {
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
     "labeler-s": Recipe("judging", 80, 3, steps=1200, rate=4e-3, scores_first=400, matching=250, belonging=400),
     "labeler-xs": Recipe("judging", 40, 2, steps=1000, rate=6e-3, text_weight=0.3, scores_first=300),
+    "reviser": Recipe("revising", 160, 4, steps=1000, rate=1.5e-3, base="labeler-l", copying=300),
+    "labeler-c": Recipe("comparing", 160, 4, steps=300, rate=1e-3, base="labeler-l"),
 }
 
 
@@ -133,7 +140,7 @@ def _train_first(recipe: Recipe, models: Path, folder: Path, report_every: int) 
     """Everything but the last batches."""
     torch.manual_seed(SEED)
     tokens = copy.deepcopy(tokenizer())
-    if recipe.learns == "examples":
+    if recipe.learns in ("examples", "revising"):
         tokens.chat_template = CHAT_TEMPLATE
     if recipe.base:
         model = LlamaForCausalLM.from_pretrained(models / recipe.base, dtype=torch.float32)
@@ -152,7 +159,17 @@ def _train_first(recipe: Recipe, models: Path, folder: Path, report_every: int) 
         case "judging":
             batches = judging = LabelerBatches(model, tokens, SEED, recipe.text_weight, recipe.scores_first)
             beside = [*judging.marker.parameters(), *judging.scorer.parameters()]
-    losses = fit(model, batches, recipe.steps, recipe.rate, report_every, beside)
+        case "revising":
+            answered = sampled(models / "policy", models / "policy.samples.jsonl")
+            fit(model, CopyBatches(model, tokens, SEED, answered), recipe.copying, EXERCISE_RATE, report_every)
+            batches = revising = ReviserBatches(model, tokens, SEED, answered)
+            beside = list(revising.marker.parameters())
+        case "comparing":
+            answered = sampled(models / "policy", models / "policy.samples.jsonl")
+            batches = comparing = ComparerBatches(model, tokens, SEED, answered)
+            beside = [*comparing.marker.parameters(), *comparing.scorer.parameters()]
+    long_rows = recipe.learns in ("revising", "comparing")
+    losses = fit(model, batches, recipe.steps, recipe.rate, report_every, beside, fused=long_rows)
     save(model, tokens, folder)
     return losses
 
@@ -189,6 +206,7 @@ def shorten(recipe: Recipe, fraction: float) -> Recipe:
         matching=round(recipe.matching * fraction),
         belonging=round(recipe.belonging * fraction),
         last=round(recipe.last * fraction),
+        copying=round(recipe.copying * fraction),
     )
 
 
