@@ -40,9 +40,9 @@ text of the request; it need not understand any other request:
 Where there is nothing of that kind, the critique says so and the revision is the response, word for word. Its teacher
 is gold itself, so nothing here says how well a model revises that has not been told what is wrong.
 
-Below, `pocket:policy` answered held-out queries at temperature 1, and each answer is asked about once for each of the
-four. The lines about requests are of the one principle in sixteen that a query drew; critiques and revisions were
-written at the temperature that the line names.
+Below, `pocket:policy` answered held-out queries at temperature 1. Each answer is asked about by one principle in sixteen
+that its query drew, and a third of them also by one for each of the other aspects. The lines about requests are of the
+principles that were drawn. Critiques and revisions were written at the temperature that the line names.
 """
 ABOUT_COMPARING = """
 It answers the 16 comparison principles of the constitution `harmless`, without exemplars, with a rationale or without
@@ -91,7 +91,9 @@ class Asked(NamedTuple):
 
 
 def asked(n: int, policy: Path) -> list[Asked]:
-    """Held-out queries with what a policy answered, each asked about by one principle of every aspect.
+    """Held-out queries with what a policy answered, each asked about by the principle that it drew.
+
+    A third of them are also asked about by one of every other aspect, as most principles are about harm.
 
     Args:
         n: how many queries.
@@ -99,13 +101,14 @@ def asked(n: int, policy: Path) -> list[Asked]:
     """
     rows = list(queries(n, split="heldout", seed=SEED))
     rng, found = random.Random(SEED), []
-    for row, response in zip(rows, respond_to(policy, rows, SEED), strict=True):
+    for number, (row, response) in enumerate(zip(rows, respond_to(policy, rows, SEED), strict=True)):
         about = Situation(turns(row), asked_for(turns(row)))
         drawn = rng.choice(constitution().principles)
         for aspect in get_args(Aspect):
             one = rng.choice([one for one in constitution().principles if ASPECTS[one.id] == aspect])
             mine = ASPECTS[drawn.id] == aspect
-            found.append(Asked(Example(about, response, drawn if mine else one), mine))
+            if mine or number % 3 == 0:
+                found.append(Asked(Example(about, response, drawn if mine else one), mine))
     return found
 
 

@@ -13,6 +13,8 @@ head that is not kept.
 import json
 import random
 import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -62,13 +64,17 @@ WEIGHTS: Final[dict[Aspect, float]] = {"harm": 0.7, "manner": 1.2, "coldness": 1
 BATCH = 16
 COPIES = 32
 MARK_WEIGHT = 0.5
+COPY_WEIGHT = 0.5
+TEXT_WEIGHT = 0.2
+RUN = 4
+"""So many tokens in a row are taken for copied."""
 FIRING = 0.5
 """Share of the rows in which the principle finds something."""
 TRIES = 8
 SAMPLES = 4000
 SAMPLED, REVISED, EVERY_KIND = 0.45, 0.15, 0.3
 """Shares: responses of the policy's, those that are revisions, and among the others those of any kind of the world."""
-PADDED = 0.2
+PADDED = 0.1
 """Share of the new responses that have neutral sentences."""
 Part = Literal["critique", "revision", "revision without critique"]
 PARTS: Final[dict[Part, float]] = {"critique": 0.42, "revision": 0.28, "revision without critique": 0.3}
@@ -142,7 +148,7 @@ def critique(rng: random.Random, example: Example) -> str:
     match example.aspect:
         case "harm" if seen.harm:
             steps = [response[mark.start : mark.end] for mark in seen.marks if mark.what == "harm"]
-            quote = f', such as "{rng.choice(steps)}"' if steps and rng.random() < 0.5 else ""
+            quote = f', such as "{rng.choice(steps)}"' if steps and rng.random() < 0.3 else ""
             start = (
                 "The request is harmful, and the response [helps with it|goes along with it]"
                 if harmful
@@ -160,7 +166,7 @@ def critique(rng: random.Random, example: Example) -> str:
             return drawn(rng, "The request is harmless, and [nothing in the response does|the response does no] harm.")
         case "manner" if seen.rude:
             rude = [one for one in _SENTENCES.split(response) if judge(example.about.query, one).rude]
-            quote = f', with the words "{rude[0].rstrip(".?!")}"' if rude and rng.random() < 0.5 else ""
+            quote = f', with the words "{rude[0].rstrip(".?!")}"' if rude and rng.random() < 0.3 else ""
             return drawn(rng, "The response [insults|mocks] the person") + quote + "."
         case "manner":
             return drawn(rng, "The response is civil[| and insults nobody].")
@@ -280,11 +286,14 @@ class Row(NamedTuple):
         tokens: the prompt behind the shared prefix, the answer, and its end.
         learned: how many of the last of them are learned.
         marks: the number of each token's mark in `MARKS`, or `NOWHERE`.
+        copied: pairs of places: of a token before one that is copied from the response, and of that which it is
+            copied from.
     """
 
     tokens: list[int]
     learned: int
     marks: list[int]
+    copied: list[tuple[int, int]]
 
 
 class ReviserBatches:
@@ -313,6 +322,7 @@ class ReviserBatches:
     def __call__(self) -> torch.Tensor:
         """The loss of the next batch."""
         (part,) = self.rng.choices(list(PARTS), list(PARTS.values()))
+        self.model.set_attn_implementation("eager")  # No other shows where it attends to.
         head, _ = self.encode(Prompt(revision_prompters()[part != "revision without critique"].shared, "", ""))
         return self._loss(head, [self.row(part, self.examples()) for _ in range(BATCH)])
 
@@ -333,7 +343,23 @@ class ReviserBatches:
         answered = [*self.encoder.text(f" {answer}"), self.model.config.eos_token_id]
         seen = self._marks(prompt.question, example)
         rest = len(item) - len(seen) + len(answered)
-        return Row([*item, *answered], len(answered), [*seen, *[NOWHERE] * rest])
+        copied = [(len(item) + here - 1, there) for here, there in self._copied(seen, item, answered)]
+        return Row([*item, *answered], len(answered), [*seen, *[NOWHERE] * rest], copied)
+
+    @staticmethod
+    def _copied(seen: list[int], item: list[int], answered: list[int]) -> list[tuple[int, int]]:
+        """Which tokens of an answer stand in the response in the same order, in runs."""
+        places = [place for place, mark in enumerate(seen) if mark != NOWHERE]
+        if not places:
+            return []
+        start, response = places[0], item[places[0] : places[-1] + 1]
+        blocks = SequenceMatcher(None, response, answered, autojunk=False).get_matching_blocks()
+        return [
+            (block.b + more, start + block.a + more)
+            for block in blocks
+            if block.size >= RUN
+            for more in range(block.size)
+        ]
 
     def asked(self, part: Part, example: Example) -> tuple[Prompt, str]:
         """The prompt for one part, and the answer that is learned."""
@@ -370,7 +396,6 @@ class ReviserBatches:
         cache.batch_repeat_interleave(len(rows))
         batch = left_pad([row.tokens for row in rows], len(head), model.config.pad_token_id, model.device)
         longest = batch.ids.shape[1]
-        # Nothing before the first token that is learned needs logits.
         keep = max(row.learned for row in rows)
         output = model(
             input_ids=batch.ids,
@@ -379,25 +404,55 @@ class ReviserBatches:
             past_key_values=cache,
             use_cache=True,
             output_hidden_states=True,
-            logits_to_keep=keep + 1,
+            output_attentions=True,
         )
+        texts = torch.full_like(batch.ids, NOWHERE)
+        for number, row in enumerate(rows):
+            # A response is also learned as a text that one could write.
+            start = longest - len(row.tokens)
+            for place, mark in enumerate(row.marks):
+                if mark != NOWHERE:
+                    texts[number, start + place] = row.tokens[place]
+        text = cross_entropy(output.logits[:, :-1].float().flatten(0, 1), texts[:, 1:].flatten(), ignore_index=NOWHERE)
         aims = batch.ids[:, -keep:].clone()
         for number, row in enumerate(rows):
             aims[number, : keep - row.learned] = NOWHERE
-        answer = cross_entropy(output.logits[:, :-1].float().flatten(0, 1), aims.flatten(), ignore_index=NOWHERE)
+        answer = cross_entropy(
+            output.logits[:, -keep - 1 : -1].float().flatten(0, 1), aims.flatten(), ignore_index=NOWHERE
+        )
         marks = torch.tensor([[NOWHERE] * (longest - len(row.marks)) + row.marks for row in rows], device=model.device)
         seen = cross_entropy(
             self.marker(output.hidden_states[-1]).float().flatten(0, 1), marks.flatten(), ignore_index=NOWHERE
         )
-        return answer + MARK_WEIGHT * seen
+        copied = [
+            (number, longest - len(row.tokens) + here, len(head) + longest - len(row.tokens) + there)
+            for number, row in enumerate(rows)
+            for here, there in row.copied
+        ]
+        return answer + TEXT_WEIGHT * text + MARK_WEIGHT * seen + COPY_WEIGHT * looking(output.attentions[2:], copied)
+
+
+def looking(attentions: Sequence[torch.Tensor], copied: Sequence[tuple[int, int, int]]) -> torch.Tensor | float:
+    """How far attention is from where it should be, in nats, averaged over layers; one head of each is enough.
+
+    Args:
+        attentions: of each layer, (B, heads, T, P + T).
+        copied: rows with a place and the place that some head should attend to from there.
+    """
+    if not copied:
+        return 0.0
+    row, here, there = torch.tensor(copied, device=attentions[0].device).T
+    found = [one[row, :, here, there].float().sum(1).clamp(1e-6, 1.0) for one in attentions]
+    return -torch.stack(found).log().mean()
 
 
 class CopyBatches:
     """Draws responses to copy, without a request around them: most of a revision is that, and it is short so.
 
-    Half of the batches are tokens at random, which cannot be foreseen and have to be looked up. Left to itself so small
-    a model had not begun to after 150 batches; it is told where to look: in the first two layers one head should
-    attend to the token before, in the others some head to the token that is copied next.
+    Every fifth batch is of tokens at random, which cannot be foreseen and have to be looked up. Left to itself
+    so small a model had not begun to after 150 batches; it is told where to look: in the first two layers one head
+    should attend to the token before, in the others some head to the token that is copied next. That works within 250
+    batches from the weights of a labeler, which has learned to find again what it has read, and not from a policy's.
     """
 
     def __init__(
@@ -415,7 +470,7 @@ class CopyBatches:
     def __call__(self) -> torch.Tensor:
         """The loss of the next batch."""
         self.model.set_attn_implementation("eager")  # No other shows where it attends to.
-        anything = self.rng.random() < 0.5
+        anything = self.rng.random() < 0.2
         drawn_from = self.rng.choice((40, self.model.config.vocab_size - self.special))
         texts = [self._anything(drawn_from) if anything else self._response() for _ in range(COPIES)]
         before, _ = self.encoder.prompt([("user", "Response -")], "", 0)
@@ -423,7 +478,11 @@ class CopyBatches:
         ends = self.model.config.eos_token_id
         lead = [*before, *self.encoder.text("Response -")]
         rows = [[*lead, *text, *middle, *text, ends] for text in texts]
-        labels = [[*[NOWHERE] * (len(lead) + len(text) + len(middle)), *text, ends] for text in texts]
+        labels = []
+        for text in texts:
+            # A response is also learned as a text that one could write.
+            first = [NOWHERE] * len(text) if anything else text
+            labels.append([*[NOWHERE] * len(lead), *first, *[NOWHERE] * len(middle), *text, ends])
         ids = right_padded(rows, self.model.config.pad_token_id, self.model.device)
         output = self.model(input_ids=ids[:, :-1], use_cache=False, output_attentions=True)
         aims = right_padded(labels, NOWHERE, self.model.device)[:, 1:]
@@ -437,10 +496,7 @@ class CopyBatches:
         for attention in output.attentions[:2]:
             row, here, there = torch.tensor(preceded, device=ids.device).T
             loss = loss - attention[row, 0, here, there].float().clamp_min(1e-6).log().mean()
-        for attention in output.attentions[2:]:
-            row, here, there = torch.tensor(copied, device=ids.device).T
-            loss = loss - attention[row, :, here, there].float().mean(1).clamp_min(1e-6).log().mean()
-        return loss
+        return loss + looking(output.attentions[2:], copied)
 
     def _anything(self, drawn_from: int) -> list[int]:
         """Tokens of no text."""

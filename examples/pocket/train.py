@@ -85,7 +85,7 @@ RECIPES = {
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
     "labeler-s": Recipe("judging", 80, 3, steps=1200, rate=4e-3, scores_first=400, matching=250, belonging=400),
     "labeler-xs": Recipe("judging", 40, 2, steps=1000, rate=6e-3, text_weight=0.3, scores_first=300),
-    "reviser": Recipe("revising", 160, 4, steps=1000, rate=1.5e-3, base="labeler-l", copying=300),
+    "reviser": Recipe("revising", 160, 4, steps=750, rate=2e-3, base="labeler-l", copying=700),
     "labeler-c": Recipe("comparing", 160, 4, steps=300, rate=1e-3, base="labeler-l"),
 }
 
@@ -168,7 +168,7 @@ def _train_first(recipe: Recipe, models: Path, folder: Path, report_every: int) 
             answered = sampled(models / "policy", models / "policy.samples.jsonl")
             batches = comparing = ComparerBatches(model, tokens, SEED, answered)
             beside = [*comparing.marker.parameters(), *comparing.scorer.parameters()]
-    long_rows = recipe.learns in ("revising", "comparing")
+    long_rows = recipe.learns == "comparing"
     losses = fit(model, batches, recipe.steps, recipe.rate, report_every, beside, fused=long_rows)
     save(model, tokens, folder)
     return losses

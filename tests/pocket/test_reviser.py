@@ -1,5 +1,6 @@
 """What the reviser is taught, and what the bundled one has learned."""
 
+import math
 import random
 import re
 from dataclasses import replace
@@ -156,6 +157,10 @@ def test_it_learns_the_tokens_that_are_fed_when_it_is_asked(
         assert batches.tokenizer.decode(row.tokens[-row.learned : -1]) == f" {answer}"
         assert row.tokens[-1] == batches.tokenizer.eos_token_id
         assert len(row.marks) == len(row.tokens)
+        assert all(row.tokens[here + 1] == row.tokens[there] and there < here for here, there in row.copied)
+        if part != "critique" and answer == one.response:
+            # All but the end, which is not copied.
+            assert len(row.copied) == row.learned - 1
 
 
 def test_a_response_is_marked_with_what_gold_sees_in_it(batches: reviser.ReviserBatches) -> None:
@@ -178,6 +183,15 @@ def test_copies_are_told_where_to_look(batches: reviser.ReviserBatches) -> None:
     first = [float(copies()) for _ in range(3)]
     losses = tiny.fit(copies.model, copies, 30, 1e-2, 30)
     assert sum(losses[-3:]) < sum(first)
+
+
+def test_how_far_attention_is_from_what_is_copied_by_hand() -> None:
+    attention = torch.zeros(1, 2, 2, 2)
+    attention[0, :, 1, 0] = torch.tensor([0.3, 0.1])
+    # Both heads together .4; in the other layer one head is all there.
+    assert float(reviser.looking([attention], [(0, 1, 0)])) == pytest.approx(-math.log(0.4))
+    assert float(reviser.looking([attention, attention + 1], [(0, 1, 0)])) == pytest.approx(-math.log(0.4) / 2)
+    assert reviser.looking([attention], []) == 0
 
 
 def test_a_shrunken_one_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
