@@ -40,7 +40,7 @@ text of the request; it need not understand any other request:
 Where there is nothing of that kind, the critique says so and the revision is the response, word for word. Its teacher
 is gold itself, so nothing here says how well a model revises that has not been told what is wrong.
 
-Below, `pocket:policy` answered held-out queries at temperature 1. Each answer is asked about by one principle in sixteen
+Below, `pocket:policy` answered held-out queries at temperature 1. Each answer is asked about by one principle in 16
 that its query drew, and a third of them also by one for each of the other aspects. The lines about requests are of the
 principles that were drawn. Critiques and revisions were written at the temperature that the line names.
 """
