@@ -22,6 +22,7 @@ from transformers.utils import logging
 
 import reviser
 from answers import respond_to
+from comparer import comparers
 from figures import mean, share
 from labeler import BATCH, prompters, turns
 from measure_constitution import ABOUT_COMPARING, ABOUT_REVISING, measure_comparer, measure_reviser
@@ -310,6 +311,9 @@ def hashes(learns: str) -> dict[str, str]:
         case "revising":
             ways = reviser.revision_prompters()
             return {"constitution/critique": ways[True].sha256, "constitution/revision": ways[False].sha256}
+        case "comparing":
+            plain, rationale = comparers(False)[0], comparers(True)[0]
+            return {"constitution/comparison/0": plain.sha256, "constitution/comparison/0/rationale": rationale.sha256}
         case _:
             return {}
 
