@@ -11,6 +11,7 @@ from rlaif.cli.options import (
     Exemplars,
     Format,
     FormatName,
+    Labelers,
     Map,
     Model,
     PreambleName,
@@ -45,7 +46,7 @@ app = typer.Typer()
 @grouped
 def label(
     run: Run,
-    model: Model,
+    labelers: Labelers,
     thinking: Thinking,
     reading: Reading,
     principles: Principles,
@@ -66,18 +67,19 @@ def label(
     """
     settings = asdict(thinking) | asdict(reading) | principles.settings(run.named_task, preamble)
     settings |= {"orders": "one" if one_order else "both", "allow_one_order": allow_one_order}
-    labelers = _labelers(run, model, principles.constitution, settings)
-    if len(labelers) > 1:
+    model = labelers.for_constitution(principles.constitution is not None)
+    opened = _labelers(run, model, principles.constitution, settings)
+    if len(opened) > 1:
         if repeat > 1:
             raise ConfigError("--repeat asks one labeler again; leave it out, or name one --llm")
-        _judge_by_panel(labelers, run, format)
+        _judge_by_panel(opened, run, format)
         return
-    _judge(labelers[0], run, format)
+    _judge(opened[0], run, format)
     if repeat > 1:
         from rlaif.stages.repeat import ask_again
 
         with resumable():
-            found = ask_again(labelers[0], run.out, repeat, ledger=run.ledger_file)
+            found = ask_again(opened[0], run.out, repeat, ledger=run.ledger_file)
         if found is not None:
             typer.echo(
                 f"asked {repeat} times: the same side {found.same_side}, n = {found.same_side.n:,} repetitions; "

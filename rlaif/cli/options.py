@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -386,6 +386,24 @@ class Policy(Model):
         list[str],
         _panel("Model", "--llm", help="A policy's folder, or provider:model, such as openai:gpt-4.1-mini."),
     ] = field(default_factory=lambda: ["pocket:policy"])
+
+
+@dataclass(frozen=True, slots=True)
+class Labelers(Model):
+    """Who labels: one, or several of a panel; without any the bundled one for what is asked by."""
+
+    llm: Annotated[
+        list[str],
+        _panel(
+            "Model",
+            "--llm",
+            help="provider:model, such as openai:gpt-4.1-mini; pocket:labeler-l, with --constitution pocket:labeler-c.",
+        ),
+    ] = field(default_factory=list)
+
+    def for_constitution(self, is_one: bool) -> "Labelers":
+        """The same with a bundled model where none is named."""
+        return replace(self, llm=self.llm or ["pocket:labeler-c" if is_one else "pocket:labeler-l"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class PrincipleLabeler(PairLabeler[PrincipleConfig]):
     def __init__(
         self,
         constitution: str | Constitution = "harmless",
-        llm: str | LLM = "pocket:labeler-l",
+        llm: str | LLM = "pocket:labeler-c",
         *,
         ledger: str | Path | None = None,
         **settings: Any,
