@@ -60,7 +60,7 @@ class Recipe:
         matching: Before all else, so many batches of `MatchingBatches`,
         belonging: and then so many of `StepBatches`.
         copying: before all else, so many of `CopyBatches`.
-        last: After all else, so many batches of the mix `LAST`, from the saved draft and with fresh heads.
+        last: After all else, so many batches (a labeler's of `LAST`), from the saved draft and with fresh heads.
     """
 
     learns: Literal["texts", "examples", "judging", "revising", "comparing"]
@@ -85,7 +85,7 @@ RECIPES = {
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
     "labeler-s": Recipe("judging", 80, 3, steps=1200, rate=4e-3, scores_first=400, matching=250, belonging=400),
     "labeler-xs": Recipe("judging", 40, 2, steps=1000, rate=6e-3, text_weight=0.3, scores_first=300),
-    "reviser": Recipe("revising", 160, 4, steps=750, rate=2e-3, base="labeler-l", copying=700),
+    "reviser": Recipe("revising", 160, 4, steps=750, rate=2e-3, base="labeler-l", copying=700, last=600),
     "labeler-c": Recipe("comparing", 160, 4, steps=300, rate=1e-3, base="labeler-l"),
 }
 
@@ -179,9 +179,15 @@ def _train_last(recipe: Recipe, draft: Path, folder: Path, report_every: int) ->
     torch.manual_seed(SEED)
     tokens = copy.deepcopy(tokenizer())
     model = LlamaForCausalLM.from_pretrained(draft, dtype=torch.float32).to(device())
-    judging = LabelerBatches(model, tokens, SEED + 1, recipe.text_weight, mix=LAST)
-    beside = [*judging.marker.parameters(), *judging.scorer.parameters()]
-    losses = fit(model, judging, recipe.last, LAST_RATE, report_every, beside)
+    if recipe.learns == "revising":
+        tokens.chat_template = CHAT_TEMPLATE
+        answered = sampled(folder.parent / "policy", folder.parent / "policy.samples.jsonl")
+        batches: Callable[[], torch.Tensor] = (revising := ReviserBatches(model, tokens, SEED + 1, answered))
+        beside = list(revising.marker.parameters())
+    else:
+        batches = judging = LabelerBatches(model, tokens, SEED + 1, recipe.text_weight, mix=LAST)
+        beside = [*judging.marker.parameters(), *judging.scorer.parameters()]
+    losses = fit(model, batches, recipe.last, LAST_RATE, report_every, beside)
     save(model, tokens, folder)
     return losses
 
