@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rlaif.cli.options import Ledger, ReportJudge, grouped, reporting
+from rlaif.cli.asked import ReportJudge
+from rlaif.cli.options import Ledger, grouped, reporting
 from rlaif.cli.say import print_table, resumable, say
 from rlaif.errors import ConfigError
 

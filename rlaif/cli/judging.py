@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rlaif.cli.asked import Labelers, Model
 from rlaif.cli.options import (
     DataFile,
     Exemplars,
     Format,
     FormatName,
-    Labelers,
     Map,
-    Model,
     PreambleName,
     Principles,
     Rationale,

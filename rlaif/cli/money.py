@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rlaif.cli.asked import Model
 from rlaif.cli.options import (
     TASK,
     Chain,
@@ -14,7 +15,6 @@ from rlaif.cli.options import (
     FormatName,
     Ledger,
     Map,
-    Model,
     PreambleName,
     Principles,
     Reading,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rlaif.cli.asked import Model
 from rlaif.cli.evaluate import Policies, show
 from rlaif.cli.options import (
     DataFile,
@@ -13,7 +14,6 @@ from rlaif.cli.options import (
     FormatName,
     Ledger,
     Map,
-    Model,
     Reading,
     TaskName,
     Words,

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from rlaif.cli.asked import Model
 from rlaif.cli.options import (
     Format,
     FormatName,
     Ledger,
-    Model,
     PreambleName,
     Reading,
     Thinking,

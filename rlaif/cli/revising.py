@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from rlaif.cli.asked import Reviewer
 from rlaif.cli.judging import print_summary
-from rlaif.cli.options import CONSTITUTION, Chain, Drawing, Exemplars, Reviewer, Rows, grouped
+from rlaif.cli.options import CONSTITUTION, Chain, Drawing, Exemplars, Rows, grouped
 from rlaif.cli.say import print_table, resumable
 
 app = typer.Typer()

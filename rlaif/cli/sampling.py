@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from rlaif.cli.asked import Policy
 from rlaif.cli.judging import print_summary
-from rlaif.cli.options import Drawing, Policy, Rows, grouped
+from rlaif.cli.options import Drawing, Rows, grouped
 from rlaif.cli.say import resumable
 
 app = typer.Typer()
