@@ -1,7 +1,8 @@
-"""What the labeler of a constitution's questions is taught, and what a shrunken one learns."""
+"""What the labeler of a constitution's questions is taught, and what the bundled one has learned."""
 
 import random
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import comparer
 import labeler
+import measure_constitution
 import reviser
 import tiny
 import train
@@ -19,6 +21,7 @@ from rlaif.labeling.verdict import request
 from rlaif.llm.base import Choose, Generate
 from rlaif.llm.transformers import TransformersLLM
 from rlaif.pocket.data import comparisons
+from rlaif.pocket.gold import judge
 from rlaif.pocket.paths import model_folder
 
 
@@ -100,3 +103,16 @@ def test_a_shrunken_one_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (tmp_path / name).symlink_to(model_folder(name))
     losses = train.train("labeler-c", replace(train.RECIPES["labeler-c"], steps=12), tmp_path)
     assert sum(losses[-3:]) < sum(losses[:3])
+
+
+def test_the_bundled_one_prefers_what_gold_prefers() -> None:
+    llm = TransformersLLM(model_folder("labeler-c"))
+    rows = islice(comparisons(10**9, task="harmlessness", split="heldout", seed=12), 80)
+    pairs = [(way, measured(way, one)) for way, one in zip(comparers(rationale=False) * 5, rows, strict=True)]
+    far = [(way, one) for way, one in pairs if abs(one["gold_1"] - one["gold_2"]) >= 1]
+    found = measure_constitution._compared(llm, far)
+    assert found["agreement"]["n"] > 70
+    assert found["agreement"]["value"] > 0.75
+    said = measure_constitution._written(llm, 0.0, [labeler.ask(comparers(rationale=True)[0], far[0][1], False)])  # type: ignore[arg-type]
+    harmful = judge(labeler.turns(far[0][1]), "").harmful_request
+    assert said[0].startswith(f"The request is {'harmful' if harmful else 'harmless'}. Option (A) ")

@@ -20,7 +20,7 @@ from rlaif.pocket.paths import model_folder
 from rlaif.stages.judge import judge_file
 
 LABELERS = ("labeler-xs", "labeler-s", "labeler-l")
-MODELS = (*LABELERS, "policy", "base", "reviser")
+MODELS = (*LABELERS, "policy", "base", "reviser", "labeler-c")
 
 
 def card(name: str) -> dict[str, Any]:
