@@ -200,7 +200,7 @@ def test_a_shrunken_one_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(reviser, "COPIES", 4)
     for name in ("labeler-l", "policy"):
         (tmp_path / name).symlink_to(model_folder(name))
-    recipe = replace(train.RECIPES["reviser"], steps=12, copying=2, rate=1e-3)
+    recipe = replace(train.RECIPES["reviser"], steps=12, copying=2, last=3, rate=1e-3)
     losses = train.train("reviser", recipe, tmp_path)
     assert sum(losses[-3:]) < sum(losses[:3])
     assert len((tmp_path / "policy.samples.jsonl").read_text().splitlines()) == 6
