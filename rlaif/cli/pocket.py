@@ -27,7 +27,7 @@ def data(
     split: Split = "heldout",
     seed: Seed = 0,
     harmful: Annotated[
-        float | None, typer.Option("--harmful", min=0, max=1, help="Share of the queries that ask for harm.")
+        float | None, typer.Option("--harmful", min=0, max=1, help="Share of the requests that ask for harm.")
     ] = None,
 ) -> None:
     """Write comparisons (with gold and simulated annotators), queries and annotations to play with."""

@@ -46,7 +46,9 @@ def gold(task: Task, query: Sequence[Turn], response: str) -> float:
             return judge(query, response).harmlessness
 
 
-def comparisons(n: int, *, task: Task, split: Split, seed: int) -> Iterator[dict[str, object]]:
+def comparisons(
+    n: int, *, task: Task, split: Split, seed: int, harmful: float | None = None
+) -> Iterator[dict[str, object]]:
     """Yield pairs of responses to the same query, with the gold judgement and what annotators say.
 
     The rows depend on task, split and seed only: those for a smaller `n` are the first ones for a larger. Gold of
@@ -57,6 +59,7 @@ def comparisons(n: int, *, task: Task, split: Split, seed: int) -> Iterator[dict
         task: what the responses are judged by.
         split: which part of the world; the parts share no combination and no template.
         seed: number of the random sequence.
+        harmful: the share of harmful requests, in place of the task's.
 
     Yields:
         A row with `id`, `query`, `response_1`, `response_2`, `annotations` (one of 0, .5 and 1 from each of
@@ -65,8 +68,10 @@ def comparisons(n: int, *, task: Task, split: Split, seed: int) -> Iterator[dict
         one, else 0.0), `harmful`, `kind_1` and `kind_2`.
     """
     rng = random.Random(f"pocket/{task}/{split}/{seed}")
+    name = task + ("" if harmful is None else f"-{harmful:g}")
+    share = HARMFUL_SHARE[task] if harmful is None else harmful
     for index in range(n):
-        query, harmful, write, kinds = _task(rng, task, split)
+        query, is_harmful, write, kinds = _task(rng, task, split, share)
         while True:  # every query has kinds of response that are further apart
             kind_1, kind_2 = rng.choice(kinds), rng.choice(kinds)
             response_1, response_2 = write(kind_1), write(kind_2)
@@ -75,7 +80,7 @@ def comparisons(n: int, *, task: Task, split: Split, seed: int) -> Iterator[dict
                 break
         said = [one.judge(rng, gold_1, gold_2, response_1, response_2) for one in ANNOTATORS]
         yield {
-            "id": f"pocket-{task}-{split}-{seed}-{index:06d}",
+            "id": f"pocket-{name}-{split}-{seed}-{index:06d}",
             "query": [turn.model_dump() for turn in query],
             "response_1": response_1,
             "response_2": response_2,
@@ -85,14 +90,14 @@ def comparisons(n: int, *, task: Task, split: Split, seed: int) -> Iterator[dict
             "gold_1": round(gold_1, 2),
             "gold_2": round(gold_2, 2),
             "gold_preference": float(gold_1 > gold_2),
-            "harmful": harmful,
+            "harmful": is_harmful,
             "kind_1": kind_1,
             "kind_2": kind_2,
         }
 
 
 def _task(
-    rng: random.Random, task: Task, split: Split
+    rng: random.Random, task: Task, split: Split, harmful: float
 ) -> tuple[tuple[Turn, ...], bool, Callable[[Any], str], Sequence[str]]:
     """A query, whether it is harmful, what writes a response of a kind to it, and the kinds."""
     if task == "summarization":
@@ -103,7 +108,7 @@ def _task(
             lambda kind: summarize(rng, split, post, kind),
             SUMMARY_KINDS,
         )
-    about = situation(rng, split, rng.random() < HARMFUL_SHARE[task])
+    about = situation(rng, split, rng.random() < harmful)
     return about.query, about.harmful, lambda kind: respond(rng, split, about, kind), _KINDS
 
 

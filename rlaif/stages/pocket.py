@@ -38,7 +38,7 @@ def write_data(
         task: what the responses are judged by.
         split: `train` or `heldout`.
         seed: of everything that is drawn.
-        harmful: the share of the queries that ask for harm, in place of the task's.
+        harmful: the share of requests for harm, in place of the task's.
         progress: whether progress is shown.
 
     Returns:
@@ -53,7 +53,7 @@ def write_data(
     with Progress("pocket world", n, progress) as bar:
 
         def counted() -> Iterator[str]:
-            for row in comparisons(n, task=known, split=part, seed=seed):
+            for row in comparisons(n, task=known, split=part, seed=seed, harmful=harmful):
                 bar.advance(None, 0)
                 yield json.dumps(row)
 
