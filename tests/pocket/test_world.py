@@ -235,3 +235,13 @@ def test_every_step_fits_its_frame() -> None:
 def test_turns_are_plain_records() -> None:
     for row in rows(3):
         assert [Turn.model_validate(turn) for turn in row["query"]]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_share_of_harmful_requests_can_be_set(share: float) -> None:
+    asked = list(queries(20, split="train", seed=1, task="helpfulness", harmful=share))
+    pairs = list(comparisons(20, split="train", seed=1, task="helpfulness", harmful=share))
+    assert {row["harmful"] for row in (*asked, *pairs)} == {share == 1}
+    # Other rows have other ids, and without a share they are what they always were.
+    plain = {row["id"] for row in comparisons(20, split="train", seed=1, task="helpfulness")}
+    assert not plain & {row["id"] for row in pairs}
