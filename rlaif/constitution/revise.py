@@ -202,7 +202,7 @@ class Reviser:
 
     async def _answer(self, item: Draft, name: str, ask: Ask) -> Outcome:
         """The first response, where none is given; the same that `Sampler` draws."""
-        first = Request(item.query, self._want(name, "response", 0, self.config.max_tokens))
+        first = Request(item.query, self._want(name, "response", self.config.max_tokens))
         if len(item.query) > 1:
             try:
                 self.llm.count_tokens(first)
@@ -245,11 +245,11 @@ class Reviser:
         )
 
     def _request(self, prompt: Prompt, name: str, what: str, max_tokens: int) -> Request:
-        return request(self.llm.capabilities, prompt, self._want(name, what, 0, max_tokens, self.prompter.ends), ())
+        return request(self.llm.capabilities, prompt, self._want(name, what, max_tokens, self.prompter.ends), ())
 
-    def _want(self, name: str, what: str, number: int, max_tokens: int, stop: Sequence[str] = ()) -> Generate:
+    def _want(self, name: str, what: str, max_tokens: int, stop: Sequence[str] = ()) -> Generate:
         config = self.config
-        seed = draw_seed(config.seed, name, what, number) if config.temperature > 0 else None
+        seed = draw_seed(config.seed, name, what, 0) if config.temperature > 0 else None
         return Generate(max_tokens, config.temperature, seed, tuple(stop), config.top_p)
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
@@ -89,7 +90,7 @@ def read_order(verdicts: Sequence[Verdict], order: Order, clamp: float = 0.0) ->
     )
 
 
-class PairLabeler(Asking[PairConfigT]):
+class PairLabeler(Asking[PairConfigT], ABC):
     """Labels comparisons with an LLM, by one question or by several."""
 
     record: ClassVar[type[Preference]] = Preference
@@ -98,6 +99,7 @@ class PairLabeler(Asking[PairConfigT]):
     clamp: float = 0.0
     """The least that a preference by one question in one order may be; 1 - clamp is the most."""
 
+    @abstractmethod
     def ways(self, item: str) -> Mapping[str, Way]:
         """How an item is asked for, the same in both orders: the ids of its principles and a way for each.
 
@@ -107,15 +109,14 @@ class PairLabeler(Asking[PairConfigT]):
         Returns:
             At least one way; the only one of a task has no name.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def again(self, repeat: int) -> Self:
         """The labeler that asks the same under other draws.
 
         Args:
             repeat: the number of the repetition, from 1.
         """
-        raise NotImplementedError
 
     def check(self, item: Comparison) -> None:
         """Raise a `RowError` where a comparison cannot be labeled."""
