@@ -66,6 +66,8 @@ COPIES = 32
 MARK_WEIGHT = 0.5
 COPY_WEIGHT = 0.5
 TEXT_WEIGHT = 0.2
+FIRST = 4
+"""At so many tokens of an answer it is decided what it does: find something or nothing, copy or write anew."""
 RUN = 4
 """So many tokens in a row are taken for copied."""
 FIRING = 0.5
@@ -305,6 +307,7 @@ class ReviserBatches:
         tokenizer: PreTrainedTokenizerBase,
         seed: int,
         samples: list[tuple[Situation, str]],
+        first_weight: float = 0.0,
     ) -> None:
         """Prepare.
 
@@ -313,7 +316,11 @@ class ReviserBatches:
             tokenizer: the model's, with its chat template.
             seed: of the data and the order of the ways.
             samples: what a policy answered to queries of the train part.
+            first_weight: of the first tokens of an answer, over again. Without it they are lost among all that are
+                copied: after 2,050 batches of which 600 were the last, a copied token cost .05 nats, and the first of
+                a response that should have been written anew 2 to 7.
         """
+        self.first_weight = first_weight
         self.model, self.tokenizer, self.encoder = model, tokenizer, Encoder(tokenizer)
         self.rng = random.Random(seed)
         self.marker = torch.nn.Linear(model.config.hidden_size, len(MARKS), device=model.device)
@@ -420,6 +427,12 @@ class ReviserBatches:
         answer = cross_entropy(
             output.logits[:, -keep - 1 : -1].float().flatten(0, 1), aims.flatten(), ignore_index=NOWHERE
         )
+        first = aims.clone()
+        for number, row in enumerate(rows):
+            first[number, keep - row.learned + FIRST :] = NOWHERE
+        decided = cross_entropy(
+            output.logits[:, -keep - 1 : -1].float().flatten(0, 1), first.flatten(), ignore_index=NOWHERE
+        )
         marks = torch.tensor([[NOWHERE] * (longest - len(row.marks)) + row.marks for row in rows], device=model.device)
         seen = cross_entropy(
             self.marker(output.hidden_states[-1]).float().flatten(0, 1), marks.flatten(), ignore_index=NOWHERE
@@ -429,7 +442,10 @@ class ReviserBatches:
             for number, row in enumerate(rows)
             for here, there in row.copied
         ]
-        return answer + TEXT_WEIGHT * text + MARK_WEIGHT * seen + COPY_WEIGHT * looking(output.attentions[2:], copied)
+        looked = looking(output.attentions[2:], copied)
+        return (
+            answer + self.first_weight * decided + TEXT_WEIGHT * text + MARK_WEIGHT * seen + COPY_WEIGHT * looked
+        )
 
 
 def looking(attentions: Sequence[torch.Tensor], copied: Sequence[tuple[int, int, int]]) -> torch.Tensor | float:

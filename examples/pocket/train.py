@@ -41,6 +41,8 @@ from writer import BaseBatches, PolicyBatches
 SEED = 0
 EXERCISE_RATE = 3e-3
 LAST_RATE = 1e-3
+FIRST_WEIGHT = 1.0
+"""Of the first tokens of critiques and revisions, in the last batches."""
 TRAINED = "training.json"
 
 
@@ -85,7 +87,7 @@ RECIPES = {
     "policy": Recipe("examples", 160, 4, steps=1400, rate=1.5e-3, base="base"),
     "labeler-s": Recipe("judging", 80, 3, steps=1200, rate=4e-3, scores_first=400, matching=250, belonging=400),
     "labeler-xs": Recipe("judging", 40, 2, steps=1000, rate=6e-3, text_weight=0.3, scores_first=300),
-    "reviser": Recipe("revising", 160, 4, steps=750, rate=2e-3, base="labeler-l", copying=700, last=600),
+    "reviser": Recipe("revising", 160, 4, steps=750, rate=2e-3, base="labeler-l", copying=700, last=1500),
     "labeler-c": Recipe("comparing", 160, 4, steps=300, rate=1e-3, base="labeler-l"),
 }
 
@@ -182,7 +184,9 @@ def _train_last(recipe: Recipe, draft: Path, folder: Path, report_every: int) ->
     if recipe.learns == "revising":
         tokens.chat_template = CHAT_TEMPLATE
         answered = sampled(folder.parent / "policy", folder.parent / "policy.samples.jsonl")
-        batches: Callable[[], torch.Tensor] = (revising := ReviserBatches(model, tokens, SEED + 1, answered))
+        batches: Callable[[], torch.Tensor] = (
+            revising := ReviserBatches(model, tokens, SEED + 1, answered, FIRST_WEIGHT)
+        )
         beside = list(revising.marker.parameters())
     else:
         batches = judging = LabelerBatches(model, tokens, SEED + 1, recipe.text_weight, mix=LAST)
