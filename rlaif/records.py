@@ -147,13 +147,15 @@ class RevisionStep(BaseModel):
 class RevisionChain(Draft):
     """A response and its revisions, round by round; `response` is the last good one.
 
-    `initial` is the first response, given or sampled (`sampled`); where no revision was good, it is `response` too.
+    `initial` is the first response, given or sampled (`sampled`, and perhaps cut off at the token limit:
+    `initial_cut_off`); where no revision was good, it is `response` too.
     `when_flagged` is what was done after a round that went wrong. Usage is of the whole chain.
     """
 
     response: str
     initial: str
     sampled: bool
+    initial_cut_off: bool = False
     steps: Annotated[tuple[RevisionStep, ...], BeforeValidator(_as_tuple)]
     constitution: str
     when_flagged: str

@@ -443,9 +443,7 @@ class ReviserBatches:
             for here, there in row.copied
         ]
         looked = looking(output.attentions[2:], copied)
-        return (
-            answer + self.first_weight * decided + TEXT_WEIGHT * text + MARK_WEIGHT * seen + COPY_WEIGHT * looked
-        )
+        return answer + self.first_weight * decided + TEXT_WEIGHT * text + MARK_WEIGHT * seen + COPY_WEIGHT * looked
 
 
 def looking(attentions: Sequence[torch.Tensor], copied: Sequence[tuple[int, int, int]]) -> torch.Tensor | float:

@@ -72,5 +72,9 @@ def revise(
         typer.echo(
             f"{found.kept:,} of {found.rounds:,} rounds brought a revision; {found.unrevised:,} chains have none"
         )
+        if found.cut_off:
+            typer.echo(
+                f"{found.cut_off:,} first responses were cut off at --max-tokens; their chains start from half a text"
+            )
         if found.flags:
             print_table(["flag", "rounds"], [[flag, f"{count:,}"] for flag, count in found.flags.most_common()])

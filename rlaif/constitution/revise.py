@@ -156,7 +156,7 @@ class Reviser:
         """
         # Responses of one query are items of their own.
         name = f"{item.id}\0{item.response_index}" if item.response_index else item.id
-        usage, version = Usage(), ""
+        usage, version, cut_off = Usage(), "", False
         initial = item.response
         if initial is None:
             first = await self._answer(item, name, ask)
@@ -165,6 +165,7 @@ class Reviser:
             if not first.text.strip():
                 return self._failure(item, "unreadable", "response: is empty", first.text)
             initial, usage, version = first.text.strip(), first.usage, first.version
+            cut_off = first.finish_reason == "length"
         steps: list[RevisionStep] = []
         response = initial
         for number in range(1, self.config.revisions + 1):
@@ -190,6 +191,7 @@ class Reviser:
                 "response": response,
                 "initial": initial,
                 "sampled": item.response is None,
+                "initial_cut_off": cut_off,
                 "steps": tuple(steps),
                 "constitution": self.constitution.title,
                 "when_flagged": self.config.when_flagged,

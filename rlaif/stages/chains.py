@@ -26,6 +26,7 @@ class Rounds:
         kept: rounds whose revision was gone on from.
         flags: how many rounds have each.
         unrevised: chains without any revision.
+        cut_off: chains whose first response was sampled and reached the token limit.
     """
 
     chains: int = 0
@@ -33,6 +34,7 @@ class Rounds:
     kept: int = 0
     flags: Counter[str] = field(default_factory=Counter)
     unrevised: int = 0
+    cut_off: int = 0
 
 
 def read_chains(source: Path) -> Iterator[RevisionChain]:
@@ -72,6 +74,7 @@ def count_rounds(source: Path) -> Rounds:
         found.rounds += len(chain.steps)
         found.kept += kept
         found.unrevised += not kept
+        found.cut_off += chain.initial_cut_off
         found.flags.update(flag for step in chain.steps for flag in step.flags)
     return found
 

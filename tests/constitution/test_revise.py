@@ -333,7 +333,9 @@ def test_a_critique_that_was_cut_off_is_used_and_a_revision_that_was_is_not() ->
     chain = judge(Reviser("harmless", Cut(counting, "scripted:cut"), revisions=1), draft())
     assert chain.steps[0].flags == ("critique_cut_off", "revision_cut_off")
     assert chain.steps[0].revision == "R1"
-    assert chain.response == "R0"
+    assert (chain.response, chain.initial_cut_off) == ("R0", False)  # a response that was given is nobody's to cut
+    answered = judge(Reviser("harmless", Cut(lambda _: "R0", "scripted:cut"), revisions=1), draft(None))
+    assert answered.initial_cut_off
 
 
 def test_queries_alone_are_answered_first_and_the_answer_is_the_samplers(tmp_path: Path) -> None:
@@ -352,6 +354,7 @@ def test_queries_alone_are_answered_first_and_the_answer_is_the_samplers(tmp_pat
     assert (sampled.totals.asked, chained.totals.asked, chained.totals.from_ledger) == (1, 2, 1)
     (chain,) = chains(tmp_path / "chains")
     assert (chain["initial"], chain["response"], chain["sampled"]) == ("R0", "R1", True)
+    assert not chain["initial_cut_off"]
     empty = revised(lambda request: "", draft(None))
     assert (empty.failure, empty.detail) == ("unreadable", "response: is empty")
 
@@ -514,7 +517,7 @@ def test_rounds_and_flags_are_counted(tmp_path: Path) -> None:
     judge_file(Reviser("harmless", scripted(script), revisions=2), rows, tmp_path / "out", progress=False)
     found = count_rounds(tmp_path / "out")
     # R0 never gets on; R5 neither, and R4 becomes R5 in its first round.
-    assert (found.chains, found.rounds, found.kept, found.unrevised) == (6, 12, 3 * 2 + 1, 2)
+    assert (found.chains, found.rounds, found.kept, found.unrevised, found.cut_off) == (6, 12, 3 * 2 + 1, 2, 0)
     assert found.flags == {"critique_refused": 2, "revision_empty": 3}
 
 
