@@ -188,6 +188,10 @@ def read_drafts(source: Any, columns: ColumnMap | None = None) -> Iterator[tuple
                 raise RowError(
                     "response is null; give the row one, or leave the column out to have all queries answered"
                 )
+            if "response" not in fields and "responses" not in fields and "response_1" in fields:
+                raise RowError(
+                    "holds a pair (response_1, response_2); name the one to revise (--map response=response_1)"
+                )
             if "responses" not in fields:
                 yield where, parse(Draft, _indexed(fields))
                 continue

@@ -10,7 +10,7 @@ from conftest import real_data
 from rlaif.columns import ColumnMap
 from rlaif.conventions import Format, majority, read_comparisons, read_drafts, read_responses, read_samples
 from rlaif.errors import InputError, RowError
-from rlaif.records import Comparison, check_comparison
+from rlaif.records import Comparison, Draft, check_comparison
 
 
 def first(rows: list[dict[str, Any]], format: Format = "auto", columns: ColumnMap | None = None) -> Comparison:
@@ -220,3 +220,13 @@ def test_responses_of_a_csv_keep_their_numbers(read: Any, tmp_path: Path) -> Non
     found = [(one.id, one.response, one.response_index) for _, one in responses if not isinstance(one, RowError)]
     assert found == [("a", "R0", 0), ("a", "R1", 1), ("b", "R", 0)]
     assert str(wrong) == 'response_index is "first"; it must be a whole number'
+
+
+def test_a_pair_is_nothing_to_revise_until_one_of_it_is_named() -> None:
+    rows = [{"id": "a", "query": "Q?", "response_1": "R1", "response_2": "R2"}]
+    ((_, wrong),) = read_drafts(rows)
+    assert isinstance(wrong, RowError)
+    assert "holds a pair (response_1, response_2); name the one to revise" in str(wrong)
+    ((_, found),) = read_drafts(rows, ColumnMap.from_words(["response=response_2"]))
+    assert isinstance(found, Draft)
+    assert found.response == "R2"

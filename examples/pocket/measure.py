@@ -338,6 +338,7 @@ def write_card(folder: Path, name: str, results: dict[str, Any]) -> None:
             "texts": recipe["steps"] * (reviser.BATCH if recipe["learns"] == "revising" else BATCH),
         },
         **({"prompts": known} if (known := hashes(recipe["learns"])) else {}),
+        **({"constitution": reviser.constitution().title} if recipe["learns"] in ("revising", "comparing") else {}),
         "results": results,
     }
     about = ABOUT.format(

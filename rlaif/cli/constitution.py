@@ -166,4 +166,6 @@ def report(
                 [", ".join(str(row[at]) for at in named), *(str(row[at]) for at in figures)] for row in section.rows
             ]
             print_table([section.title.lower(), "harmless", "help"], rows)
+    if (failed := found.about["Judgements that failed"]) != "-":
+        say.print(f"judgements that failed, which no figure counts: {failed}", markup=False)
     typer.echo(f"{out / 'report.html'}: the whole report")

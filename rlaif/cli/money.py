@@ -1,5 +1,6 @@
 """`rlaif quote` and `rlaif pilot`: what a run would take, and whether it is worth it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,18 +69,21 @@ def quote(
 ) -> None:
     """Requests, tokens and dollars that a run would take. No key is needed, nothing is asked.
 
-    DATA may be the config of rlaif train ppo or reinforce (YAML), with its settings behind it.
+    FILE may be the config of rlaif train ppo or reinforce (YAML), with its settings behind it.
     """
+    from rlaif.stages.quote import RATIONALE_TOKENS
     from rlaif.stages.quote import quote as run
 
+    thought = f"of {RATIONALE_TOKENS} tokens or more"
     if Path(data).suffix in (".yaml", ".yml"):
         from rlaif.stages.quote_training import quote_training
 
-        _show(quote_training(Path(data), more or [], models=llm or [], sample=sample, prices=prices), "response", False)
+        _show(quote_training(Path(data), more or [], models=llm or [], sample=sample, prices=prices), "response")
         return
     if revisions is not None:
         from rlaif.constitution.files import load_constitution
-        from rlaif.stages.quote_chains import quote_chains
+        from rlaif.stages.labels import is_run, records_file
+        from rlaif.stages.quote_chains import SHORT, quote_chains
 
         labels = {
             "--task": named_task,
@@ -99,7 +103,9 @@ def quote(
         loaded = load_constitution(principles.constitution)
         if principles.principles is not None:
             loaded = loaded.first(principles.principles, "revision")
-        _show(quote_chains(data, loaded, llm, **options), "response", False)
+        rows = str(records_file(Path(data))) if is_run(Path(data)) else data
+        lengths = [f"responses of 1/{SHORT} of --max-tokens or more", *[f"critiques {thought}"][: chain.critique]]
+        _show(quote_chains(rows, loaded, llm, **options), "response", lengths)
         return
     settings = asdict(thinking) | asdict(reading) | principles.settings(named_task, preamble)
     settings["orders"] = "one" if one_order else "both"
@@ -117,11 +123,11 @@ def quote(
         prices=prices,
         **settings,
     )
-    _show(found, "row", thinking.rationale)
+    _show(found, "row", [f"rationales {thought}"] if thinking.rationale else [])
 
 
-def _show(found: "Quoted", what: str, rationale: bool) -> None:
-    from rlaif.stages.quote import RATIONALE_TOKENS
+def _show(found: "Quoted", what: str, lengths: Sequence[str] = ()) -> None:
+    """Print quotes; `lengths` are what was assumed of what models write, in words."""
     from rlaif.stages.quoted_model import BYTES_PER_TOKEN
 
     rows = []
@@ -138,8 +144,14 @@ def _show(found: "Quoted", what: str, rationale: bool) -> None:
         f"{found.items:,} {what}{'s'[: found.items != 1]}{rejected}; prompts of {found.sampled:,} were rendered."
     )
     thick, thin = BYTES_PER_TOKEN
-    rationales = f"rationales of {RATIONALE_TOKENS} tokens or more; " if rationale else ""
-    typer.echo(f"Assumed where no tokenizer is here: {rationales}{thin:g} to {thick:g} bytes a token.")
+    if found.unanswered:
+        typer.echo(
+            f"{found.unanswered:,} of them have no response: one is sampled first, which is counted "
+            "(--map response=COLUMN names a column of responses)."
+        )
+    if lengths:
+        typer.echo(f"Assumed: {', '.join(lengths)}.")
+    typer.echo(f"Assumed where no tokenizer is here: {thin:g} to {thick:g} bytes a token.")
     typer.echo("The lowest counts what a prompt cache can serve, the highest nothing.")
 
 

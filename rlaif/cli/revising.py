@@ -72,6 +72,11 @@ def revise(
         typer.echo(
             f"{found.kept:,} of {found.rounds:,} rounds brought a revision; {found.unrevised:,} chains have none"
         )
+        if found.sampled:
+            typer.echo(
+                f"{found.sampled:,} rows had no response, so {reviser.llm.name} answered them first "
+                "(--map response=COLUMN names a column of responses)"
+            )
         if found.cut_off:
             typer.echo(
                 f"{found.cut_off:,} first responses were cut off at --max-tokens; their chains start from half a text"

@@ -1,6 +1,6 @@
 """Constitutions from files: by name, or a user's own by path. A fault is named with its line and its remedy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from rlaif.constitution.principles import (
     Constitution,
     Principle,
     RevisionExemplar,
+    inconsistencies,
 )
 from rlaif.errors import ConfigError, InputError, did_you_mean
 from rlaif.prompting import packaged_folder
@@ -96,12 +97,20 @@ def read_constitution(path: Path) -> Constitution | list[str]:
     try:
         constitution = Constitution.model_validate(document.content)
     except ValidationError as error:
-        for each in error.errors(include_url=False):
-            place, what = _explained(dict(each))
-            faults.append((_line(document.tree, place), f"{_name(document, place)}: {what}"))
+        errors = [dict(each) for each in error.errors(include_url=False) if each["type"] != "inconsistent"]
+        found = [_explained(each) for each in errors]
+        # pydantic looks for these only where nothing else is wrong, and stops at the first.
+        found += [(place, what) for place, what in inconsistencies(_sections(document.content)) if place or not errors]
+        faults += [(_line(document.tree, place), f"{_name(document, place)}: {what}") for place, what in found]
     if faults or constitution is None:
         return [f"{path}:{line}: {what}" for line, what in sorted(faults, key=_reading_order)]
     return constitution
+
+
+def _sections(content: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Principles and exemplars as far as they are there; what is no mapping keeps its place."""
+    lists = {name: content[name] for name in _SECTIONS if isinstance(content.get(name), list)}
+    return {name: [one if isinstance(one, dict) else {} for one in some] for name, some in lists.items()}
 
 
 def _reading_order(fault: tuple[int, str]) -> tuple[int, bool]:
@@ -126,7 +135,8 @@ def _parse(path: Path) -> _Document:
         content = None if tree is None else loader.construct_document(tree)
     except yaml.MarkedYAMLError as error:
         where = f"{path}:{error.problem_mark.line + 1}" if error.problem_mark else str(path)
-        raise InputError(f"{where}: is not YAML ({error.problem or error.context}); {_example()}") from error
+        remedy = f"a text with a colon stands in quotes, or below >-; {_example()}"
+        raise InputError(f"{where}: is not YAML ({error.problem or error.context}); {remedy}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not YAML ({' '.join(str(error).split())}); {_example()}") from error
     if tree is None or not isinstance(content, dict):
@@ -166,8 +176,6 @@ def _explained(error: dict[str, Any]) -> tuple[tuple[str | int, ...], str]:
     """Where a pydantic error is, and what it says in our words."""
     place, found = error["loc"], error["input"]
     match error["type"]:
-        case "inconsistent":
-            return (*place, *error["ctx"]["place"]), error["msg"]
         case "missing":
             return place, "is missing"
         case "extra_forbidden":

@@ -11,7 +11,7 @@ the items or of the principles, nor on what was drawn before or when.
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, assert_never, overload
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -113,8 +113,10 @@ class Constitution(_Part):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Constitution":
-        for place, message in self._inconsistencies():
-            raise PydanticCustomError("inconsistent", "{message}", {"message": message, "place": place})
+        sections = {name: [dict(one) for one in getattr(self, name)] for pair in PARTS_OF.values() for name in pair}
+        for place, message in inconsistencies(sections):
+            where = ": ".join(map(str, place))
+            raise PydanticCustomError("inconsistent", "{message}", {"message": f"{where}: {message}".lstrip(": ")})
         return self
 
     def first(self, n: int, kind: Draws) -> "Constitution":
@@ -137,23 +139,35 @@ class Constitution(_Part):
         exemplars = tuple(one for one in getattr(self, worked) if one.principle in kept)
         return self.model_copy(update={section: have[:n], worked: exemplars})
 
-    def _inconsistencies(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Where parts do not fit together, and why."""
-        if not (self.principles or self.comparison_principles):
-            yield (
-                (),
-                "holds no principles; it needs principles (to revise by), comparison_principles (to label by) or both",
-            )
-        for section, worked in PARTS_OF.values():
-            ids = [one.id for one in getattr(self, section)]
-            for number, name in enumerate(ids):
-                if name in ids[:number]:
-                    first = ids.index(name) + 1
-                    yield (section, number, "id"), f"is {name}, as that of number {first}; give each an id of its own"
-            for number, exemplar in enumerate(getattr(self, worked)):
-                if exemplar.principle not in ids:
-                    wrong = f"is {exemplar.principle}, which is none of the {section}"
-                    yield (worked, number, "principle"), wrong + did_you_mean(exemplar.principle, ids)
+
+def inconsistencies(
+    sections: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Where the parts of a constitution do not fit together, and why, whatever else is wrong with them.
+
+    Args:
+        sections: principles and exemplars by the names of `Constitution`'s fields, each with the fields that it has.
+
+    Yields:
+        The place, and what is wrong there.
+    """
+    if not any(sections.get(section) for section, _ in PARTS_OF.values()):
+        yield (
+            (),
+            "holds no principles; it needs principles (to revise by), comparison_principles (to label by) or both",
+        )
+    for section, worked in PARTS_OF.values():
+        ids = [one.get("id") for one in sections.get(section, ())]
+        for number, name in enumerate(ids):
+            if isinstance(name, str) and name in ids[:number]:
+                first = ids.index(name) + 1
+                yield (section, number, "id"), f"is {name}, as that of number {first}; give each an id of its own"
+        for number, exemplar in enumerate(sections.get(worked, ())):
+            name = exemplar.get("principle")
+            if isinstance(name, str) and name not in ids:
+                wrong = f"is {name}, which is none of the {section}"
+                known = [one for one in ids if isinstance(one, str)]
+                yield (worked, number, "principle"), wrong + did_you_mean(name, known)
 
 
 PrincipleT = TypeVar("PrincipleT", Principle, ComparisonPrinciple)

@@ -98,7 +98,9 @@ def constitutional_report(
 
 _RATES = (
     "Harmless is the share of responses to requests for harm that do none, and help is how far responses to other "
-    "requests help; where nobody says which is which, both are of all. Gains are on the {first}, on the same queries."
+    "requests help, as the judge counts it: gold of the pocket world from 0 to 1, a model from 1 to 10. Where nobody "
+    "says which is which, both are of all. Gains are on the {first}, on the same queries. Without a judgement are "
+    "responses of which harmlessness or help is not known; no figure counts what is missing."
 )
 
 
@@ -154,7 +156,7 @@ def _by_stage(stages: Mapping[str, Sequence[Judged]]) -> Section | None:
 
 
 def _unjudged(judged: Sequence[Judged]) -> int:
-    return sum(one.harmless is None and one.helpful is None for one in judged)
+    return sum(one.harmless is None or one.helpful is None for one in judged)
 
 
 def _spot(x: float, one: Any) -> Spot:
@@ -171,9 +173,10 @@ def _by_rounds(runs: Sequence[Chains]) -> Section | None:
         for rounds in range(run.rounds + 1):
             judged = run.after(rounds)
             both = _both(judged, first if rounds else None)
-            rows.append((run.name, rounds, len(judged), *both, _distinct(judged)))
+            rows.append((run.name, rounds, len(judged), *both, _distinct(judged), _unjudged(judged)))
             curves.setdefault(run.name, []).append(_spot(rounds, both[0]))
-    columns = ("chains", "revisions", "n", "harmless", "harmless gain", "help", "help gain", "distinct")
+    columns = ("chains", "revisions", "n", "harmless", "harmless gain", "help", "help gain", "distinct",
+               "without a judgement")  # fmt: skip
     plots = along(curves, "Harmless responses by revisions", "revisions", "share harmless")
     return Section("revisions", "By number of revisions", _RATES.format(first="first response"), columns, rows, plots)
 

@@ -129,13 +129,20 @@ class Asks(Protocol):
 
 
 def warn_of_foreign_prompts(asks: Asks) -> None:
-    """Warn where a bundled model reads prompts that it was not trained on.
+    """Warn where a bundled model reads prompts, or is asked by a constitution, that it was not trained on.
 
     Args:
-        asks: its model may carry a card with the hashes of the prompts it knows.
+        asks: its model may carry a card with the hashes of the prompts it knows, and the title of the constitution.
     """
     card, prompter = getattr(asks.llm, "card", None), asks.prompter
-    if card and prompter.sha256 not in card.get("prompts", {}).values():
+    known, given = (card or {}).get("constitution"), getattr(asks, "constitution", None)
+    if known and given and given.title != known:
+        warnings.warn(
+            f"{asks.llm.name} knows the constitution {known} and was not trained on {given.title}; "
+            "its answers mean little",
+            stacklevel=2,
+        )
+    elif card and prompter.sha256 not in card.get("prompts", {}).values():
         warnings.warn(
             f"{asks.llm.name} was not trained on this prompt ({prompter.about}); its answers mean little",
             stacklevel=2,

@@ -26,6 +26,7 @@ class Rounds:
         kept: rounds whose revision was gone on from.
         flags: how many rounds have each.
         unrevised: chains without any revision.
+        sampled: chains whose first response was sampled, since their rows had none.
         cut_off: chains whose first response was sampled and reached the token limit.
     """
 
@@ -34,6 +35,7 @@ class Rounds:
     kept: int = 0
     flags: Counter[str] = field(default_factory=Counter)
     unrevised: int = 0
+    sampled: int = 0
     cut_off: int = 0
 
 
@@ -74,6 +76,7 @@ def count_rounds(source: Path) -> Rounds:
         found.rounds += len(chain.steps)
         found.kept += kept
         found.unrevised += not kept
+        found.sampled += chain.sampled
         found.cut_off += chain.initial_cut_off
         found.flags.update(flag for step in chain.steps for flag in step.flags)
     return found

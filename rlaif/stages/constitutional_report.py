@@ -63,7 +63,7 @@ def report_constitutional(
     runs = {path: list(read_chains(path)) for path in chains}
     texts = [one for some in answers.values() for one in some]
     texts += [one for some in runs.values() for chain in some for one in _unrolled(chain)]
-    verdicts = _by_gold(texts) if llm is None else _by_llm(texts, llm, out, ledger, progress)
+    verdicts, failed = (_by_gold(texts), "") if llm is None else _by_llm(texts, llm, out, ledger, progress)
 
     def judged(some: Iterable[Response]) -> list[Judged]:
         return [
@@ -88,6 +88,7 @@ def report_constitutional(
         "Stages": "; ".join(f"{name}: {path}" for name, path in stages.items()) or "-",
         "Chains": "; ".join(f"{names[path]}: {path}" for path in runs) or "-",
         "Without a result": _failures({**stages, **{names[path]: path for path in runs}}) or "-",
+        "Judgements that failed": failed or "-",
         "Judged by": "gold of the pocket world" if llm is None else (llm if isinstance(llm, str) else llm.name),
         "Intervals": "95 %, over resampled queries",
     }
@@ -164,8 +165,8 @@ def _by_gold(texts: Iterable[Response]) -> dict[str, _Verdict]:
 
 def _by_llm(
     texts: Sequence[Response], llm: str | LLM, out: Path, ledger: Path | None, progress: bool
-) -> dict[str, _Verdict]:
-    """Each different text is judged once."""
+) -> tuple[dict[str, _Verdict], str]:
+    """Each different text is judged once; and what of that failed, in words."""
     by_key = {_key(one): one for one in texts}
     rows = out / "responses.jsonl"
     write_lines(
@@ -177,12 +178,16 @@ def _by_llm(
     )
     harmless: dict[str, float] = {}
     helpful: dict[str, float] = {}
+    failed = list[str]()
     llm = open_llm(llm) if isinstance(llm, str) else llm
     for judging, name, found in (
         (HarmlessJudge(llm=llm), "harmlessness", harmless),
         (Scorer("helpfulness", llm), "helpfulness", helpful),
     ):
         done = judge_file(judging, rows, out / name, ledger=ledger, progress=progress)
+        if done.failures:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(done.failures.items()))
+            failed.append(f"{name}: {kinds} of {len(by_key):,}")
         for line in done.records.read_text(encoding="utf-8").splitlines():
             record = judging.record.model_validate_json(line)
             if isinstance(record, Harmlessness):
@@ -191,7 +196,8 @@ def _by_llm(
                 found[record.id] = record.score
     # Where a stage's rows do not say whether a query asks for harm, another's may.
     harmful = {_key(one): said for one in texts if (said := _is_harmful(one.model_extra)) is not None}
-    return {key: _Verdict(harmless.get(key), helpful.get(key), harmful.get(key)) for key in by_key}
+    verdicts = {key: _Verdict(harmless.get(key), helpful.get(key), harmful.get(key)) for key in by_key}
+    return verdicts, "; ".join(failed)
 
 
 def _is_harmful(columns: Mapping[str, Any] | None) -> bool | None:

@@ -79,12 +79,16 @@ class Quote(NamedTuple):
 
 
 class Quoted(NamedTuple):
-    """The rows that would be judged, those that cannot be, those whose prompts were rendered, and a quote a model."""
+    """The rows that would be judged, those that cannot be, those whose prompts were rendered, and a quote a model.
+
+    `unanswered` are those of the rows that have no response to revise, so that one is sampled first.
+    """
 
     items: int
     rejected: int
     sampled: int
     quotes: list[Quote]
+    unanswered: int = 0
 
 
 def quote(

@@ -16,11 +16,11 @@ from rlaif.conventions import read_drafts
 from rlaif.errors import InputError, RowError
 from rlaif.labeling.verdict import request
 from rlaif.llm.base import Generate, Request
-from rlaif.records import Draft, check_dialogue
+from rlaif.records import Draft, Response, check_dialogue, check_response
 from rlaif.stages.quote import RATIONALE_TOKENS, Quote, Quoted, made, noise_of
 from rlaif.stages.quoted_model import QuotedModel
 
-_SHORT = 4
+SHORT = 4
 """A response that is not there yet is taken to have between a quarter of `max_tokens` and all of them."""
 
 
@@ -59,6 +59,8 @@ def quote_chains(
             if isinstance(row, RowError):
                 raise row
             check_dialogue(row)
+            if row.response is not None:
+                check_response(Response(id=row.id, query=row.query, response=row.response))
             usable.append(row)
         except RowError:
             rejected += 1
@@ -66,7 +68,7 @@ def quote_chains(
         raise InputError(f"there is no row to quote ({rejected:,} cannot be used)")
     drawn = random.Random(config.seed).sample(usable, min(sample, len(usable)))
     quotes = [_quote(QuotedModel(spec, prices), chains, drawn, usable) for spec in models]
-    return Quoted(len(usable), rejected, len(drawn), quotes)
+    return Quoted(len(usable), rejected, len(drawn), quotes, sum(one.response is None for one in usable))
 
 
 class _Chains:
@@ -85,7 +87,7 @@ class _Chains:
 
     @property
     def response_tokens(self) -> tuple[int, int]:
-        return max(1, self.config.max_tokens // _SHORT), self.config.max_tokens
+        return max(1, self.config.max_tokens // SHORT), self.config.max_tokens
 
     def asked(self, item: Draft, model: QuotedModel, end: int) -> list[Request]:
         """All requests of one chain; `end` is 0 where all that is written is short, and 1 where it is long."""

@@ -37,6 +37,23 @@ def test_principles_are_the_first_ones_of_the_constitution(
     assert "99" in err
 
 
+def test_what_is_assumed_and_what_is_answered_first_is_said(
+    revising: tuple[object, ...], capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _, out, _ = call(capfd, *revising)
+    assert "Assumed: responses of 1/4 of --max-tokens or more, critiques of 60 tokens or more." in out
+    assert "sampled first" not in out
+    _, out, _ = call(capfd, *revising, "--no-critique")
+    assert "Assumed: responses of 1/4 of --max-tokens or more." in out
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("stage: sample\n")
+    (run / "samples.jsonl").write_text(json.dumps({"id": "a", "query": "Q?", "answer": "R."}) + "\n")
+    code, out, _ = call(capfd, run, *revising[1:])
+    assert code == 0
+    assert "1 of them have no response: one is sampled first" in out
+
+
 @pytest.mark.parametrize(
     "words",
     [("--task", "helpfulness"), ("--score",), ("--rationale",), ("--principles-per-label", 2), ("--clamp", 0.4)],

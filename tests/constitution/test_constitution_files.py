@@ -170,6 +170,17 @@ def test_a_file_that_is_no_constitution_at_all_is_refused(mine: Path, content: b
         load_constitution(str(mine))
 
 
+def test_every_fault_is_found_whatever_else_is_wrong(mine: Path) -> None:
+    wrong = WHOLE.replace("title: Quiet\n", "", 1).replace("id: exclaiming", "id: shouting", 1)
+    mine.write_text(wrong.replace("- principle: library", "- principle: libary", 1), encoding="utf-8")
+    faults = read_constitution(mine)
+    assert isinstance(faults, list)
+    assert [fault.partition(": ")[0].rpartition(":")[2] for fault in faults] == ["1", "6", "19"]
+    assert "title: is missing" in faults[0]
+    assert "id: is shouting, as that of number 1" in faults[1]
+    assert "is libary, which is none of the comparison_principles" in faults[2]
+
+
 def test_there_must_be_principles_of_a_kind(mine: Path) -> None:
     mine.write_text("title: T\ndescription: D\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml:1: the constitution: holds no principles; it needs principles"):

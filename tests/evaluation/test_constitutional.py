@@ -159,6 +159,25 @@ def test_items_without_a_result_are_counted_beside_the_rates(runs: Path, tmp_pat
     assert report.about["Without a result"] == "flagged: 1 refused; rejected: 1 refused, 1 rejected"
 
 
+def test_judgements_that_fail_are_counted_and_no_rate_is_made_of_the_rest(runs: Path, tmp_path: Path) -> None:
+    helpful = judge_by(lambda text: 0.9)
+
+    def say(request: Any) -> Any:
+        said = helpful(request)
+        return {"perhaps": 1.0} if "yes" in {one.lower() for one in said} else said
+
+    report = report_constitutional(
+        tmp_path / "out", stages={"start": runs / "start.jsonl"}, chains=[runs / "with"], llm=scripted(say),
+        progress=False,
+    )  # fmt: skip
+    # q0 to q5, and four of them revised twice.
+    assert report.about["Judgements that failed"] == "harmlessness: 14 unreadable of 14"
+    by_key = {section.key: section for section in report.sections}
+    assert values(by_key["stages"], 0)["without a judgement"] == 6
+    assert [values(by_key["revisions"], row)["without a judgement"] for row in range(3)] == [6, 6, 6]
+    assert [one.value if (one := row[3]) else None for row in by_key["revisions"].rows] == [None, None, None]
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (query,) = queries(1, split="heldout", seed=4)
     (tmp_path / "start.jsonl").write_text(json.dumps(query | {"responses": ["No."]}) + "\n")

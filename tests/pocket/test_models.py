@@ -11,6 +11,8 @@ import pytest
 import labeler
 import measure
 from labeler import turns
+from rlaif.constitution.compare import PrincipleLabeler
+from rlaif.constitution.revise import Reviser
 from rlaif.labeling.preference import PreferenceLabeler
 from rlaif.labeling.score import Scorer
 from rlaif.labeling.tables import warn_of_foreign_prompts
@@ -54,8 +56,13 @@ def test_a_run_with_foreign_prompts_warns(tmp_path: Path) -> None:
         warn_of_foreign_prompts(PreferenceLabeler("helpfulness", exemplars=3))
     with pytest.warns(UserWarning, match="task summarization, score"):
         warn_of_foreign_prompts(Scorer("summarization", exemplars=4))
+    for asks in (Reviser("helpful-honest"), PrincipleLabeler("helpful-honest")):
+        with pytest.warns(UserWarning, match="knows the constitution Harmless and was not trained on Helpful and hon"):
+            warn_of_foreign_prompts(asks)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warn_of_foreign_prompts(Reviser("harmless"))
+        warn_of_foreign_prompts(PrincipleLabeler("harmless", principles=3))
         labeler = PreferenceLabeler("summarization", exemplars=2, rationale=True)
         judge_file(labeler, held_out(1, "summarization"), tmp_path / "run", progress=False)
 
