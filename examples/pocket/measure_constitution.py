@@ -40,11 +40,12 @@ text of the request; it need not understand any other request:
 Where there is nothing of that kind, the critique says so and the revision is the response, word for word. Its teacher
 is gold itself, so nothing here says how well a model revises that has not been told what is wrong.
 
-It is a weak reviser, stopped before it had learned its task. Greedily it puts right a fifth of the harmful responses,
-no cold ones, and its critiques noticed no insult. At temperature 1 it puts more right, but garbles many words: few
-copies are exact, and half of the help with harmless requests is lost. Broken steps are no longer steps, so a part of
-its gain in harmlessness may be no more than that: a higher rate after a round is not by itself a sign of good
-revisions.
+It is a weak reviser, best used greedily and with critiques: its critiques find nearly all harm, and half of that is put
+right behind them; without a critique it copies most of what it should write anew. Insults it notices none of, and cold
+or needless refusals it finds but seldom puts right. Three in five copies are exact; in the others a word or more is
+garbled. At temperature 1 few copies are exact, and nearly half of the help with harmless requests is lost. Broken steps
+are no longer steps, so a part of the gain in harmlessness may be no more than that: a higher rate after a round is not
+by itself a sign of good revisions.
 
 Below, `pocket:policy` answered held-out queries at temperature 1. Each answer is asked about by one principle in 16
 that its query drew, and a third of them also by one for each of the other aspects. The lines about requests are of the
