@@ -108,6 +108,11 @@ class Draft(Dialogue):
     response: str | None = None
     response_index: int = 0
 
+    @property
+    def drawn_by(self) -> str:
+        """What its principles and its texts are drawn by: the id, and of a later response to a query its number too."""
+        return f"{self.id}\0{self.response_index}" if self.response_index else self.id
+
 
 Flag = Literal[
     "critique_refused",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rlaif.cli.asked import ReportJudge
-from rlaif.cli.options import Ledger, grouped, reporting
+from rlaif.cli.options import Exemplars, Ledger, Map, Rationale, Words, columns, grouped, reporting
 from rlaif.cli.say import print_table, resumable, say
 from rlaif.errors import ConfigError
 
@@ -20,6 +20,13 @@ class KindName(StrEnum):
     """The choices of `--kind`."""
 
     critique = "critique"
+    revision = "revision"
+    comparison = "comparison"
+
+
+class AskedName(StrEnum):
+    """The choices of `--kind` of `rlaif constitution prompts`."""
+
     revision = "revision"
     comparison = "comparison"
 
@@ -88,6 +95,47 @@ def show(
     from rlaif.constitution.page import page
 
     typer.echo(page(load_constitution(constitution), kind.value if kind is not None else None))
+
+
+@app.command(
+    "prompts",
+    epilog="[bold]Examples[/bold]\n\n"
+    "rlaif constitution prompts harmless outputs/samples/samples.jsonl\n\n"
+    "rlaif constitution prompts mine.yaml pairs.jsonl --kind comparison --rationale --show 3",
+)
+def prompts(
+    constitution: Name,
+    data: Annotated[str, typer.Argument(metavar="FILE", help="Responses, samples or queries; pairs to compare.")],
+    kind: Annotated[
+        AskedName, typer.Option("--kind", help="As rlaif revise asks, or as rlaif label does.")
+    ] = AskedName.revision,
+    show: Annotated[int, typer.Option("--show", min=1, help="How many rows to render.")] = 1,
+    exemplars: Exemplars = 0,
+    critique: Annotated[
+        bool, typer.Option("--critique/--no-critique", help="Whether a critique comes before each revision.")
+    ] = True,
+    rationale: Rationale = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the run, by which principles are drawn.")] = 0,
+    map: Map = None,
+    more: Words = None,
+) -> None:
+    """Print rendered prompts of the first round, so that one can read what the model reads. No model is loaded."""
+    from rlaif.stages.labels import is_run, records_file
+    from rlaif.stages.show import comparison_prompts, revision_prompts
+
+    rows = str(records_file(Path(data))) if is_run(Path(data)) else data
+    given = {"columns": columns(map, more), "exemplars": exemplars, "seed": seed}
+    if kind is AskedName.comparison:
+        if not critique:
+            raise ConfigError("--no-critique is of rlaif revise; leave out --kind comparison")
+        asked = comparison_prompts(constitution, rows, show, rationale=rationale, **given)
+    elif rationale:
+        raise ConfigError("--rationale is of labels; --kind comparison shows them")
+    else:
+        asked = revision_prompts(constitution, rows, show, critique=critique, **given)
+    for heading, text in asked:
+        say.rule(heading)
+        typer.echo(text)
 
 
 @app.command(

@@ -154,8 +154,7 @@ class Reviser:
         Returns:
             The chain; or why there is none, with the rounds that there are.
         """
-        # Responses of one query are items of their own.
-        name = f"{item.id}\0{item.response_index}" if item.response_index else item.id
+        name = item.drawn_by
         usage, version, cut_off = Usage(), "", False
         initial = item.response
         if initial is None:

@@ -96,7 +96,7 @@ class _Chains:
         written, critique = (" ".join(["word"] * each[end]) for each in (self.response_tokens, self.critique_tokens))
         response = item.response or written
         for number in range(1, self.config.revisions + 1):
-            (principle,) = draw(self._constitution, "revision", self.config.seed, item.id, number)
+            (principle,) = draw(self._constitution, "revision", self.config.seed, item.drawn_by, number)
             prompts = [self._prompter.critique(item.query, response, principle)] if self.config.critique else []
             thought = critique if self.config.critique else None
             prompts.append(self._prompter.revision(item.query, response, principle, thought))
