@@ -373,7 +373,7 @@ def check_response(response: Response) -> None:
         RowError: says which text is wrong and why.
     """
     if not response.response.strip():
-        raise RowError("response is empty; there is nothing to score")
+        raise RowError("response is empty; there is nothing to judge or revise")
     _check_text(response.query, {"response": response.response})
 
 

@@ -79,7 +79,7 @@ def test_what_cannot_be_sent_to_a_model_is_refused(change: dict[str, Any], messa
 
 
 def test_responses_and_samples_are_checked_too() -> None:
-    with pytest.raises(RowError, match="nothing to score"):
+    with pytest.raises(RowError, match="nothing to judge or revise"):
         check_response(parse(Response, {"query": "Hi", "response": ""}))
     for responses, message in [(["a"], "1 responses"), (["a"] * 2, "identical"), (["a", ""], r"responses.1 is empty")]:
         with pytest.raises(RowError, match=message):

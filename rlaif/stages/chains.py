@@ -120,7 +120,7 @@ def sft_data(
     if len({records_file(source).resolve() for source in chains}) < len(chains):
         raise ConfigError(f"{', '.join(map(str, chains))}: the same chains are named twice")
     if ratio is not None and helpful is None:
-        raise ConfigError("ratio is of helpful responses for each revision; name them too, or leave it out")
+        raise ConfigError("ratio is of helpful responses for each revision; name them too (--helpful), or leave it out")
     ratio = 1.0 if ratio is None else ratio
     revisions, unrevised = list[dict[str, Any]](), 0
     for number, source in enumerate(chains):

@@ -217,7 +217,8 @@ def test_failures_pass_through_under_the_candidate_s_id() -> None:
         LabelerReward(scorer(some)), batch("an egg", " \n", "a bomb", "away", "a bomb")
     )
     assert isinstance(fine, float)
-    assert empty == Failure(id="c1", failure="rejected", detail="response is empty; there is nothing to score")
+    nothing = "response is empty; there is nothing to judge or revise"
+    assert empty == Failure(id="c1", failure="rejected", detail=nothing)
     assert refused == Failure(id="c2", failure="refused", detail="will not", exchange="I can't.")
     assert isinstance(away, Failure)
     assert (away.id, away.failure) == ("c3", "unavailable")
