@@ -22,15 +22,21 @@ RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "constitutional.ya
 
 
 def one_seed(seed: int, out: Path) -> dict[str, Any]:
-    """The sections of one seed's report, and how long everything took; what is there is not made again."""
+    """The sections of one seed's report, and the seconds that its stages took; what is there is not made again."""
     run_recipe(RECIPE, {"seed": seed}, out=out)
     sections = json.loads((out / "report" / "report.json").read_text())["sections"]
-    return {key: section["rows"] for key, section in sections.items()}
+    stages = json.loads((out / "recipe.json").read_text())["stages"]
+    seconds = {name: stage["seconds"] for name, stage in stages.items()}
+    return {
+        "seconds": sum(seconds.values()),
+        "stages' seconds": seconds,
+        **{key: section["rows"] for key, section in sections.items()},
+    }
 
 
 def numbers(sections: dict[str, Any]) -> dict[str, float]:
     """What is compared over seeds."""
-    found: dict[str, float] = {}
+    found = {f"distinct, {row['stage']}": row["distinct"]["value"] for row in sections["stages"]}
     for name in ("harmless", "help"):
         for row in sections["stages"]:
             found[f"{name}, {row['stage']}"] = row[name]["value"]
