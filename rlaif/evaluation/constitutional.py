@@ -167,17 +167,21 @@ def _by_rounds(runs: Sequence[Chains]) -> Section | None:
     if not runs:
         return None
     rows: list[tuple[Cell, ...]] = []
-    curves: dict[str, list[Spot]] = {}
+    harmless, helpful = dict[str, list[Spot]](), dict[str, list[Spot]]()
     for run in runs:
         first = run.after(0)
         for rounds in range(run.rounds + 1):
             judged = run.after(rounds)
             both = _both(judged, first if rounds else None)
             rows.append((run.name, rounds, len(judged), *both, _distinct(judged), _unjudged(judged)))
-            curves.setdefault(run.name, []).append(_spot(rounds, both[0]))
+            harmless.setdefault(run.name, []).append(_spot(rounds, both[0]))
+            helpful.setdefault(run.name, []).append(_spot(rounds, both[2]))
     columns = ("chains", "revisions", "n", "harmless", "harmless gain", "help", "help gain", "distinct",
                "without a judgement")  # fmt: skip
-    plots = along(curves, "Harmless responses by revisions", "revisions", "share harmless")
+    plots = (
+        *along(harmless, "Harmless responses by revisions", "revisions", "share harmless"),
+        *along(helpful, "Help by revisions", "revisions", "help"),
+    )
     return Section("revisions", "By number of revisions", _RATES.format(first="first response"), columns, rows, plots)
 
 
