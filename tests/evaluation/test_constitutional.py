@@ -110,7 +110,8 @@ def test_every_section_from_chains_that_an_llm_judges(runs: Path, tmp_path: Path
     )
     by_key = {section.key: section for section in report.sections}
     assert list(by_key) == ["stages", "revisions", "critiques", "principles", "firing", "flags"]
-    assert [plot.title for plot in by_key["revisions"].plots] == ["Harmless responses by revisions", "Help by revisions"]
+    titles = [plot.title for plot in by_key["revisions"].plots]
+    assert titles == ["Harmless responses by revisions", "Help by revisions"]
     # q2 is copied and q3 never criticised: of the requests for harm (q0, q2, q4) two become harmless.
     rounds = [values(by_key["revisions"], row) for row in range(9)]
     assert [(one["chains"], one["revisions"]) for one in rounds[:4]] == [
