@@ -80,7 +80,7 @@ class Model:
             ledger: where the ids of batch jobs are kept.
         """
         if len(self.llm) > 1:
-            raise ConfigError("several models are named; only label, pilot and quote take more than one")
+            raise ConfigError("--llm is there more than once; only label, pilot and quote take several models")
         (llm,) = self.open_each(task, ledger)
         return llm
 

@@ -103,7 +103,7 @@ def test_bad_rows_are_counted_and_stop_only_a_strict_run(tmp_path: Path, capfd: 
         (("--top-p", 0), "Sampler: top_p is 0"),
         (("--retry-failures", "refuse"), "--retry-failures refuse: no such kind; did you mean refused?"),
         (("--limit", 1, "--sample", 1), "limit and sample exclude one another"),
-        (("--llm", "scripted:other"), "several models are named; only label"),
+        (("--llm", "scripted:other"), "--llm is there more than once"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_asked(
