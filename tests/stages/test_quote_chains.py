@@ -7,9 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from rlaif.cli import app
+from rlaif.constitution.principles import Constitution, Principle, draw
 from rlaif.constitution.revise import Reviser
 from rlaif.errors import InputError
 from rlaif.pocket.data import comparisons
+from rlaif.records import Draft, Turn
 from rlaif.stages.judge import judge_file
 from rlaif.stages.quote_chains import quote_chains
 
@@ -71,3 +73,28 @@ def test_the_command_says_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0
     assert "pocket:policy text" in done.stdout
+
+
+def test_a_later_response_is_quoted_by_the_principles_that_it_draws() -> None:
+    short = Principle(id="short", critique_request="What is rude?", revision_request="Rewrite it.")
+    long = Principle(id="long", critique_request="What is rude? " * 200, revision_request="Rewrite it.")
+    constitution = Constitution(title="Two", description="A short one and a long one.", principles=(short, long))
+
+    def drawn(number: int, seed: int) -> str:
+        item = Draft(id="a", query=(Turn(role="user", content="Q?"),), response="R", response_index=number)
+        return draw(constitution, "revision", seed, item.drawn_by, 1)[0].id
+
+    seed = next(seed for seed in range(100) if (drawn(0, seed), drawn(1, seed)) == ("short", "long"))
+    read = [
+        quote_chains(
+            [{"id": "a", "query": "Q?", "response": "R", "response_index": number}],
+            constitution,
+            ["openai:gpt-4.1-mini"],
+            revisions=1,
+            seed=seed,
+        )
+        .quotes[0]
+        .input_tokens[0]
+        for number in (0, 1)
+    ]
+    assert read[1] > read[0] + 400
