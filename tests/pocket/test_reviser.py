@@ -163,6 +163,29 @@ def test_it_learns_the_tokens_that_are_fed_when_it_is_asked(
             assert len(row.copied) == row.learned - 1
 
 
+def test_the_first_tokens_of_each_answer_weigh_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    tokens = load_tokenizer(model_folder("policy"))
+    model = tiny.new_model(tokens, 32, 3).eval()  # type: ignore[arg-type]
+    model.set_attn_implementation("eager")
+    batches = reviser.ReviserBatches(model, tokens, seed=0, samples=[])  # type: ignore[arg-type]
+    head, _ = batches.encode(reviser.Prompt(reviser.revision_prompters()[True].shared, "", ""))
+    rows = [batches.row("revision", one) for one in drawn(4, seed=5)]
+    assert len({row.learned for row in rows}) > 1
+    found = []
+    with torch.no_grad():
+        for weight in (0.0, 1.0):
+            monkeypatch.setattr(batches, "first_weight", weight)
+            found.append(float(batches._loss(head, rows)))
+        losses = []
+        for row in rows:  # each by itself, without padding or cache
+            ids = torch.tensor([head + row.tokens])
+            said = model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[-row.learned :, 0]
+            losses += (-said[: reviser.FIRST]).tolist()
+    assert len(losses) == 4 * reviser.FIRST
+    assert found[1] - found[0] == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+
+
 def test_a_response_is_marked_with_what_gold_sees_in_it(batches: reviser.ReviserBatches) -> None:
     row = batches.row("critique", example("crime", HARMFUL, "Hide the camera under an old blanket, you fool."))
     marked: dict[str, list[int]] = {}
