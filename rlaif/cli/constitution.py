@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from rlaif.cli.asked import ReportJudge
 from rlaif.cli.options import Exemplars, Ledger, Map, Rationale, Words, columns, grouped, reporting
 from rlaif.cli.say import print_table, resumable, say
 from rlaif.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rlaif.evaluation.report import Cell
 
 app = typer.Typer(no_args_is_help=True, help="Look over and read constitutions: principles to revise and to label by.")
 
@@ -211,9 +214,16 @@ def report(
             figures = [section.columns.index(name) for name in ("harmless", "help")]
             named = range(section.columns.index("n"))
             rows = [
-                [", ".join(str(row[at]) for at in named), *(str(row[at]) for at in figures)] for row in section.rows
+                [", ".join(str(row[at]) for at in named), *(_with_n(row[at]) for at in figures)] for row in section.rows
             ]
             print_table([section.title.lower(), "harmless", "help"], rows)
     if (failed := found.about["Judgements that failed"]) != "-":
         say.print(f"judgements that failed, which no figure counts: {failed}", markup=False)
     typer.echo(f"{out / 'report.html'}: the whole report")
+
+
+def _with_n(one: "Cell") -> str:
+    """A figure of a report with what it is of."""
+    from rlaif.statistics.intervals import Estimate
+
+    return f"{one}, n = {one.n:,}" if isinstance(one, Estimate) else str(one)
