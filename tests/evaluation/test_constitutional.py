@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from doubles import scripted
 
+from rlaif.cli import main
 from rlaif.constitution.files import load_constitution
 from rlaif.constitution.revise import Reviser
 from rlaif.errors import ConfigError, InputError, StorageError
@@ -178,6 +179,28 @@ def test_judgements_that_fail_are_counted_and_no_rate_is_made_of_the_rest(runs: 
     assert values(by_key["stages"], 0)["without a judgement"] == 6
     assert [values(by_key["revisions"], row)["without a judgement"] for row in range(3)] == [6, 6, 6]
     assert [one.value if (one := row[3]) else None for row in by_key["revisions"].rows] == [None, None, None]
+
+
+@pytest.mark.filterwarnings("ignore:.*was not trained on this prompt")
+def test_the_command_prints_figures_with_their_n_and_what_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = list(queries(6, split="heldout", seed=4, task="harmlessness", harmful=1.0))
+    (tmp_path / "start.jsonl").write_text("".join(json.dumps(row | {"responses": ["No."]}) + "\n" for row in rows))
+
+    def said(*words: str) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main(["constitution", "report", "--stage", f"start={tmp_path}/start.jsonl", *words])
+        assert end.value.code == 0
+        return "".join(capsys.readouterr())
+
+    gold = said("--out", str(tmp_path / "gold"))
+    assert "1.000 (0.610-1.000), n = 6" in " ".join(gold.split())
+    assert "failed" not in gold
+    judged = said("--out", str(tmp_path / "judged"), "--judge", "pocket:labeler-l")
+    # One text for each query; this model does not read the prompt.
+    assert "failed, which no figure counts: harmlessness: 6 unreadable of 6" in " ".join(judged.split())
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
