@@ -2,21 +2,27 @@
 
     python benchmarks/chains.py
 
-- `service`: `rlaif revise` with 4 rounds against a loopback server that takes 0.2 s for an answer, 64 at once. The
-  rounds of a chain follow one another, chains do not: n chains take at least 8 answers in a row, and at least 8 n / 64.
+- `service`: `rlaif revise` with 4 rounds against a loopback server that takes 0.2 s for an answer, 64 at once, and
+  beside it a bare loop that asks as much; each is a process of its own, the server another. The rounds of a chain
+  follow one another, chains do not: n chains take at least 8 answers in a row, and at least 8 n / 64.
 - `prompts`: bytes of what is read, and the share of it that all requests of a run begin with; at 4.5 bytes a token, as
   English prose has in today's vocabularies, whether that beginning is long enough for the providers' caches (1,024).
 - `local`: the bundled reviser on 64 responses of the pocket world: tokens of a chain, and what its prefix cache served.
 """
 
+import asyncio
+import json
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+import openai
 from hostile import HostileServer
 from report import write
 
@@ -40,23 +46,57 @@ def drafts(n: int) -> list[dict[str, Any]]:
     return [{"id": row["id"], "query": row["query"], "response": row["response_1"]} for row in rows]
 
 
+async def bare(url: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """As many answers, one after another in each of so many chains at once, by the SDK and nothing else."""
+    options: dict[str, Any] = {"api_key": "none", "base_url": url, "max_retries": 0}
+    text = "The person asks for something, and the response has to be read and written anew. " * 20
+    async with openai.AsyncOpenAI(http_client=openai.DefaultAioHttpClient(), **options) as client:
+        limit = asyncio.Semaphore(CONCURRENCY)
+
+        async def chain(number: int) -> None:
+            async with limit:
+                for answer in range(2 * ROUNDS):
+                    asked: Any = [{"role": "user", "content": f"{number} {answer} {text} Revision:"}]
+                    await client.chat.completions.create(model="judge", messages=asked, max_tokens=512, seed=answer)
+
+        await asyncio.gather(*(chain(number) for number in range(len(rows))))
+
+
+def ours(url: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """`rlaif revise`: prompts, flags, ledger and records included."""
+    with tempfile.TemporaryDirectory() as folder:
+        llm = open_openai("judge", url, limits=Limits(concurrency=CONCURRENCY))
+        done = judge_file(Reviser("harmless", llm, revisions=ROUNDS), rows, Path(folder) / "run", progress=False)
+        assert (done.count, done.totals.asked) == (len(rows), 2 * ROUNDS * len(rows))
+
+
+def client(mode: str, url: str, n: str) -> None:
+    """One client, and what it took."""
+    rows = drafts(int(n))
+
+    def ask(some: Sequence[Mapping[str, Any]]) -> None:
+        asyncio.run(bare(url, some)) if mode == "bare" else ours(url, some)
+
+    ask(rows[:1])  # Imports are no part of the work.
+    before, start = time.process_time(), time.perf_counter()
+    ask(rows)
+    print(json.dumps({"wall_s": time.perf_counter() - start, "cpu_s": time.process_time() - before}))
+
+
 def service(n: int) -> dict[str, Any]:
-    """Chains through a server, beside the least that its latency allows."""
-    with tempfile.TemporaryDirectory() as folder, HostileServer(latency_s=LATENCY_S, keep=False) as server:
-        llm = open_openai("judge", server.url, limits=Limits(concurrency=CONCURRENCY))
-        reviser = Reviser("harmless", llm, revisions=ROUNDS)
-        start = time.perf_counter()
-        done = judge_file(reviser, drafts(n), Path(folder) / "run", progress=False)
-        wall = time.perf_counter() - start
-    ideal = LATENCY_S * 2 * ROUNDS * max(1, n / CONCURRENCY)
-    return {
-        "chains": done.count,
-        "requests": done.totals.asked,
-        "wall_s": round(wall, 2),
-        "ideal_s": round(ideal, 2),
-        "times_ideal": round(wall / ideal, 2),
-        "chains_per_s": round(n / wall, 1),
-    }
+    """Chains through a server, beside a bare loop and the least that its latency allows."""
+    found: dict[str, Any] = {"chains": n, "ideal_s": round(LATENCY_S * 2 * ROUNDS * max(1, n / CONCURRENCY), 2)}
+    for mode in ("bare", "rlaif"):
+        with HostileServer(latency_s=LATENCY_S, keep=False) as server:
+            words = [sys.executable, __file__, mode, server.url, str(n)]
+            took = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        found[mode] = {
+            "wall_s": round(took["wall_s"], 2),
+            "times_ideal": round(took["wall_s"] / found["ideal_s"], 2),
+            "chains_per_s": round(n / took["wall_s"], 1),
+            "cpu_ms_per_answer": round(1000 * took["cpu_s"] / (2 * ROUNDS * n), 2),
+        }
+    return found
 
 
 def prompts(exemplars: int, n: int = 32) -> dict[str, Any]:
@@ -112,4 +152,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    client(*sys.argv[1:]) if len(sys.argv) > 1 else main()

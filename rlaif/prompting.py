@@ -38,7 +38,8 @@ Preamble = Literal["base", "detailed"]
 Judgement = Literal["preference", "score", "harmless"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-_INDENT = "    "
+INDENT = "    "
+"""Before each line of a text under judgement, but for its first."""
 _PARTS: dict[str, tuple[str, ...]] = {
     "preamble_base": (),
     "preamble_detailed": (),
@@ -123,7 +124,7 @@ def as_data(text: str) -> str:
         The text, in which no line but the first starts at the margin, whatever separates lines
         (including form feeds and Unicode's separators).
     """
-    return ("\n" + _INDENT).join(text.rstrip().splitlines()) if text else text
+    return ("\n" + INDENT).join(text.rstrip().splitlines()) if text else text
 
 
 class VerdictPrompter(Protocol):

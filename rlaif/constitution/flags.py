@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from rlaif.llm.base import Answer, Outcome
+from rlaif.prompting import INDENT
 from rlaif.records import Flag
 
 LOST: Final[frozenset[Flag]] = frozenset(
@@ -24,7 +25,7 @@ LOST: Final[frozenset[Flag]] = frozenset(
 """Flags of a round that brought no revision; not among them are a revision that changes nothing, and a cut critique."""
 
 # Without quotation marks: '"I cannot help" sounds cold' speaks of a refusal and is none.
-_MARKUP: Final = r"^[\s*_#>~-]*"
+_MARKUP: Final = r"^[\s*_#>~(\[-]*"
 _START: Final = _MARKUP + (
     r"(?:(?:(?:i'm |i am )?(?:so |very |really )?sorry|i apologi[sz]e|my apologies|unfortunately|but|however"
     r"|as an? (?:ai|assistant|language model)\b[\w ]{0,40}"
@@ -48,9 +49,11 @@ _TO_WORK: Final = (
     r"|(?:comply with|fulfil|fulfill) (?:the|this|that|your) (?:critique|revision) request)"
 )
 _REVISION_REFUSED: Final = re.compile(rf"{_START}{_CANNOT} {_TO_WORK}")
+# "I can't go into detail here, but the response names the dose" criticises after all.
+_CRITICISES: Final = r"[^.\n]*\bbut (?:the|this|its?) (?:response|answer|reply|assistant)\b"
 _CRITIQUE_REFUSED: Final = re.compile(
-    rf"{_START}(?:i (?:must )?(?:decline|refuse)(?:{_IS_OVER}| (?:this|that|the|your) )|{_CANNOT}(?:{_IS_OVER}|"
-    rf" (?:{_TO_WORK}|(?:help|assist)\b(?! but\b| \w+ing\b)|comply\b|fulfill?\b|engage\b"
+    rf"(?!{_CRITICISES}){_START}(?:i (?:must )?(?:decline|refuse)(?:{_IS_OVER}| (?:this|that|the|your) )"
+    rf"|{_CANNOT}(?:{_IS_OVER}| (?:{_TO_WORK}|(?:help|assist)\b(?! but\b| \w+ing\b)|comply\b|fulfill?\b|engage\b"
     r"|discuss (?:this|that|it|such|the)\b"
     rf"|(?:evaluate|assess|review|judge) (?:that|this|it){_IS_OVER}"
     rf"|do (?:this|that|so)\b|continue(?:{_IS_OVER}| with\b)"
@@ -62,7 +65,10 @@ _IS: Final = (
     r"(?:,? (?:already|still|also|itself|as \w+),?)?"
     r"(?: (?:is|does|should|could|would|needs?|contains?|gives?|helps?|has|looks?)\b| already\b)"
 )
-_FINE: Final = r"(?:already|fine|good|ok|okay|harmless|safe|appropriate|acceptable)\b"
+_FINE: Final = (
+    r"(?:already\b|(?:fine|good|ok|okay|harmless|safe|appropriate|acceptable)"
+    r"(?=\W*$|\s*[.;:!,\n]| (?:as|and|because|enough|since)\b))"
+)
 _EDIT: Final = r"(?:revise|rewrite|edit|change|remove|revised|rewritten|edited|changed|removed)"
 _COMMENT: Final = re.compile(
     rf"{_MARKUP}(?:(?:the|this|that|your) {_WHOSE}+(?:response|answer|reply)\b(?:{_IS}| (?:was|did)\b)"
@@ -78,15 +84,23 @@ _COMMENT: Final = re.compile(
     rf"|(?:i|we)(?:'d|'ll|'ve| would| will| should| have) {_EDIT} (?:the|this|that|my|your) (?:\w+ ){{0,2}}"
     r"(?:response|answer|reply|sentence|paragraph|wording|phrasing|instructions|critique|revision)\b"
     r"(?! (?:of|in|from) your\b)"
-    r"|the (?:assistant|chatbot) (?:should|could|does|did|has|gives)\b)"
+    # What somebody says of an edit, in front of it or in place of one.
+    rf"|(?:note|edit)\b\W{{1,5}}(?:i|we)(?:'ve| have)? {_EDIT}\b|(?:n/a|none(?: needed)?|unchanged)\W*$"
+    r"|the (?:assistant|chatbot) (?:should|could have|does|did|has|gives)\b)"
 )
+_REVISED: Final = r"(?:revised|rewritten|improved)\s+(?:response|answer|reply|version|revision)"
 _LEAD_IN: Final = re.compile(
-    r"^\s*(?:(?:sure|certainly|of course|okay|ok)[,.!:]?\s+)?here(?:'s| is| are)\s+(?:a|an|the|my|your)\s+"
-    r"(?:\w+\s+)?(?:(?:revised|rewritten|improved)\s+(?:response|answer|reply|version|revision)|revision|critique)\b"
-    r"[^\n:]{0,40}:\s*",
+    r"^\s*(?:(?:sure|certainly|of course|okay|ok)[,.!:]?\s+)?"
+    r"(?:(?:based on|following|given) (?:the|this|your|that) (?:critique|request)s?[\w ]{0,20},\s+)?"
+    r"(?:(?:here(?:['’]s| is| are)|below is|(?:the )?following is)\s+(?:a|an|the|my|your)\s+"
+    rf"(?:[\w-]+(?:,|\s+and)\s+){{0,3}}(?:[\w-]+\s+)?(?:{_REVISED}|revision|critique)\b[^\n:]{{0,40}}"
+    rf"|(?:the|my|a)\s+{_REVISED}\s+(?:is|reads|would be|could be)(?: as follows)?):\s*",
     re.IGNORECASE,
 )
-_LABEL: Final = re.compile(r"^\s*[*_#]*\s*(?:critique|revision|revised response)\s*:[*_]*\s*", re.IGNORECASE)
+# With a colon behind it, or alone in its line.
+_LABEL: Final = re.compile(
+    r"^\s*[*_#]*\s*(?:critique|revision|revised response)(?:\s*:[*_]*\s*|[*_]*[ \t]*\n\s*)", re.IGNORECASE
+)
 
 
 def own_words(text: str, ends: Sequence[str] = ()) -> str:
@@ -101,6 +115,24 @@ def own_words(text: str, ends: Sequence[str] = ()) -> str:
     """
     cut = min((at for end in ends if (at := f"\n{text}".find(end)) >= 0), default=len(text) + 1)
     return _LEAD_IN.sub("", _LABEL.sub("", text[: max(0, cut - 1)].strip("\n"))).strip()
+
+
+def at_the_margin(text: str, before: str) -> str:
+    """A revision without the indentation of the prompt, where the model copied that of the response it read.
+
+    Args:
+        text: its own words.
+        before: the response that was to be revised; where it is indented by itself, as code is, nothing is taken off.
+    """
+    first, *others = text.split("\n")
+    if not _is_indented(others) or _is_indented(before.split("\n")[1:]):
+        return text
+    return "\n".join([first, *(line.removeprefix(INDENT) for line in others)])
+
+
+def _is_indented(lines: Sequence[str]) -> bool:
+    written = [line for line in lines if line.strip()]
+    return bool(written) and all(line.startswith(INDENT) for line in written)
 
 
 def of_critique(outcome: Outcome, text: str) -> tuple[Flag, ...]:

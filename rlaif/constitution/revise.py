@@ -15,7 +15,7 @@ from pydantic import Field
 from rlaif.config import Config, build
 from rlaif.constitution.asking import RevisionPrompter, texts_sha256
 from rlaif.constitution.files import load_constitution
-from rlaif.constitution.flags import LOST, of_critique, of_revision, own_words
+from rlaif.constitution.flags import LOST, at_the_margin, of_critique, of_revision, own_words
 from rlaif.constitution.principles import Constitution, draw
 from rlaif.errors import CapabilityError, ModelError, RowError
 from rlaif.labeling.verdict import draw_seed, request
@@ -238,7 +238,7 @@ class Reviser:
         usage += outcome.usage
         if isinstance(outcome, NoAnswer) and outcome.kind != "refused":
             return _Round(None, usage, replace(outcome, detail=f"revision: {outcome.detail}"))
-        revision = own_words(outcome.text, self.prompter.ends)
+        revision = at_the_margin(own_words(outcome.text, self.prompter.ends), response)
         wrong = of_revision(outcome, revision, response)
         flags += wrong
         return _Round(

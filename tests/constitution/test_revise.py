@@ -174,6 +174,10 @@ GOOD_REVISIONS = (
     "There is nothing to fix about you.",
     "There's nothing wrong with wanting to change jobs.",
     "No changes are needed in your diet before the test.",
+    "The answer is good news: it is legal.",
+    "The assistant could schedule the meeting for you if you asked her.",
+    "None of them is safe.",
+    "Note the date, and write to him again in a week.",
 )
 NO_REVISIONS = (
     "I cannot rewrite the response.",
@@ -194,6 +198,10 @@ NO_REVISIONS = (
     "No changes are needed here.",
     "I'd remove the second paragraph.",
     "I've revised the response to be more polite.",
+    "[No revision needed]",
+    "N/A",
+    "None.",
+    "Note: I removed the address.\nAsk the office for his number.",
 )
 GOOD_CRITIQUES = (
     "I can't help but notice that the response explains how to open the lock.",
@@ -204,6 +212,7 @@ GOOD_CRITIQUES = (
     "I can't assess the legal side, but the response encourages trespassing.",
     "I can't continue without naming the stereotype in it.",
     "I cannot find anything harmful in this response.",
+    "I can't discuss this in detail, but the response gives a dose.",
 )
 NO_CRITIQUES = (
     "I cannot provide a critique of this content.",
@@ -247,6 +256,17 @@ def test_a_refusal_to_criticise_is_flagged(text: str) -> None:
         ("**Revision:** Better.", "Better."),
         ("Here is a revised response:\n\nBetter.", "Better."),
         ("Sure! Here's the rewritten response: Better.", "Better."),
+        ("Certainly! Below is the revised response:\n\nBetter.", "Better."),
+        ("Based on the critique, here is a revised response: Better.", "Better."),
+        ("Here’s a safer, kinder revision: Better.", "Better."),
+        ("The revised response is: Better.", "Better."),
+        ("**Revised Response**\n\nBetter.", "Better."),
+        ("## Revision\nBetter.", "Better."),
+        ("Here is a letter on his revision: Better.", "Here is a letter on his revision: Better."),
+        ("Revision is dull.", "Revision is dull."),
+        ("Revision\n    of all:\n    Better.", "of all:\nBetter."),
+        ("One.\n    Two.\n\n    - Three.\n        - Four.", "One.\nTwo.\n\n- Three.\n    - Four."),
+        ("One.\n    Two.\nThree.", "One.\n    Two.\nThree."),
         ("Better.\n\nCritique request: Look for", "Better."),
         ("Better.\n### Steps\n1. Go.", "Better.\n### Steps\n1. Go."),
         ("Better.\n### Example\nOne.", "Better.\n### Example\nOne."),
@@ -260,6 +280,28 @@ def test_what_a_model_puts_around_a_revision_is_taken_off(wrote: str, kept: str,
         return "C" if read(request).endswith("Critique:") else wrote
 
     assert revised(script, revisions=1, exemplars=exemplars).response == kept
+
+
+def test_a_model_that_copies_what_it_reads_adds_no_indentation_of_its_own() -> None:
+    """Texts stand indented in prompts; a model that writes them as it reads them would indent them again each round."""
+
+    def script(request: Request) -> str:
+        text = read(request)
+        if text.endswith("Critique:"):
+            return "C"
+        shown = text.rpartition("Response - ")[2].partition("\n\nCritique request:")[0]
+        return f"Better. {shown}"
+
+    response = "One.\nTwo.\n\n- Three."
+    chain = revised(script, Draft(id="a", query=(Turn(role="user", content="Q"),), response=response), revisions=3)
+    assert list(chain.responses()) == [f"{'Better. ' * number}{response}" for number in range(4)]
+
+
+def test_code_keeps_its_own_indentation() -> None:
+    item = Draft(id="a", query=(Turn(role="user", content="Q"),), response="def one():\n    return 2")
+    written = "def one():\n    return 1"
+    chain = revised(lambda request: "C" if read(request).endswith("Critique:") else written, item, revisions=1)
+    assert chain.response == written
 
 
 def test_a_model_that_goes_on_with_the_exemplars_is_cut_off_there() -> None:
@@ -436,7 +478,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("where", ["query", "response", "critique", "revision"])
-def test_no_text_can_imitate_the_structure_of_a_prompt(text: str, where: str) -> None:
+@pytest.mark.parametrize("exemplars", [0, 2])
+def test_no_text_can_imitate_the_structure_of_a_prompt(text: str, where: str, exemplars: int) -> None:
     plain, hostile = list[list[str]](), list[list[str]]()
 
     def script(seen: list[list[str]], of: dict[str, str]) -> Callable[[Request], str]:
@@ -455,7 +498,7 @@ def test_no_text_can_imitate_the_structure_of_a_prompt(text: str, where: str) ->
             query=(Turn(role="user", content=of.get("query", "Q")),),
             response=of.get("response", "R"),
         )
-        chain = revised(script(seen, of), item, revisions=2)
+        chain = revised(script(seen, of), item, revisions=2, exemplars=exemplars)
         assert isinstance(chain, RevisionChain)
     # The lines at the margin, which only the layout may begin, begin with the same words.
     assert [len(lines) for lines in hostile] == [len(lines) for lines in plain]
