@@ -24,6 +24,7 @@ from rlaif.cli.options import (
     Words,
     columns,
     grouped,
+    refuse,
 )
 from rlaif.cli.say import is_paid, print_table, resumable
 from rlaif.errors import ConfigError
@@ -85,16 +86,19 @@ def quote(
         from rlaif.stages.labels import is_run, records_file
         from rlaif.stages.quote_chains import SHORT, quote_chains
 
-        labels = {
-            "--task": named_task,
-            "--score": as_score,
-            "--rationale": thinking.rationale,
-            "--principles-per-label": principles.principles_per_label,
-            "--clamp": principles.clamp,
-        }
-        for flag, given in labels.items():
-            if given not in (None, False):
-                raise ConfigError(f"{flag} is of labels, and --revisions quotes rlaif revise; leave one of them out")
+        why = "is of labels, and --revisions quotes rlaif revise; leave one of them out"
+        for flag, is_given in (
+            ("--task", named_task is not None),
+            ("--score", as_score),
+            ("--one-order", one_order),
+            ("--preamble", preamble != "detailed"),
+            ("--format", format is not FormatName.auto),
+        ):
+            if is_given:
+                raise ConfigError(f"{flag} {why}")
+        refuse(thinking, ("rationale", "self_consistency", "max_rationale_tokens"), why)
+        refuse(reading, ("method", "draws", "max_unread_mass"), why)
+        refuse(principles, ("principles_per_label", "clamp"), why)
         if principles.constitution is None or not llm:
             missing = "llm" if principles.constitution else "constitution"
             raise ConfigError(f"--{missing} is missing; --revisions quotes rlaif revise")
@@ -107,6 +111,7 @@ def quote(
         lengths = [f"responses of 1/{SHORT} of --max-tokens or more", *[f"critiques {thought}"][: chain.critique]]
         _show(quote_chains(rows, loaded, llm, **options), "response", lengths)
         return
+    refuse(chain, asdict(chain), "is of rlaif revise, which --revisions quotes; add that, or leave it out")
     settings = asdict(thinking) | asdict(reading) | principles.settings(named_task, preamble)
     settings["orders"] = "one" if one_order else "both"
     if not llm:

@@ -1,7 +1,7 @@
 """Options that several commands take, in groups: a command names a group once and receives it filled."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
@@ -57,6 +57,21 @@ def _default(one: "Field[Any]") -> Any:
     if one.default_factory is not MISSING:
         return one.default_factory()
     return _EMPTY if one.default is MISSING else one.default
+
+
+def refuse(group: Any, names: Collection[str], why: str) -> None:
+    """Raise a `ConfigError` for the first option of a group that is not as it is by itself, and is no use here.
+
+    Args:
+        group: a filled dataclass of options.
+        names: of its fields that are of no use.
+        why: behind the option's name, what it belongs to and what to do.
+    """
+    for one in fields(group):
+        given = getattr(group, one.name)
+        if one.name in names and given != _default(one):
+            flag = f"--{'no-' if given is False else ''}{one.name.replace('_', '-')}"
+            raise ConfigError(f"{flag} {why}")
 
 
 class FormatName(StrEnum):
@@ -269,7 +284,7 @@ class Chain:
     critique: Annotated[
         bool, typer.Option("--critique/--no-critique", help="Whether a critique comes before each revision.")
     ] = True
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="The most tokens of a revision.")] = 512
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="The most tokens of a response.")] = 512
     max_critique_tokens: Annotated[
         int, typer.Option("--max-critique-tokens", min=1, help="The most tokens of a critique.")
     ] = 256

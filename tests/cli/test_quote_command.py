@@ -56,7 +56,20 @@ def test_what_is_assumed_and_what_is_answered_first_is_said(
 
 @pytest.mark.parametrize(
     "words",
-    [("--task", "helpfulness"), ("--score",), ("--rationale",), ("--principles-per-label", 2), ("--clamp", 0.4)],
+    [
+        ("--task", "helpfulness"),
+        ("--score",),
+        ("--one-order",),
+        ("--preamble", "base"),
+        ("--format", "trl"),
+        ("--rationale",),
+        ("--self-consistency", 4),
+        ("--max-rationale-tokens", 3),
+        ("--method", "sampled"),
+        ("--draws", 3),
+        ("--principles-per-label", 2),
+        ("--clamp", 0.4),
+    ],
 )
 def test_options_of_labels_are_not_ignored(
     words: tuple[object, ...], revising: tuple[object, ...], capfd: pytest.CaptureFixture[str]
@@ -64,3 +77,11 @@ def test_options_of_labels_are_not_ignored(
     code, _, err = call(capfd, *revising, *words)
     assert code == 2
     assert f"{words[0]} is of labels" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("words", [("--no-critique",), ("--max-tokens", 9), ("--max-critique-tokens", 9)])
+def test_options_of_chains_are_not_ignored(words: tuple[object, ...], capfd: pytest.CaptureFixture[str]) -> None:
+    named = ("--constitution", "harmless", "--llm", "openai:gpt-4.1-mini")
+    code, _, err = call(capfd, "quote", "pairs.jsonl", *named, *words)
+    assert code == 2
+    assert f"{words[0]} is of rlaif revise" in " ".join(err.split())
