@@ -36,7 +36,7 @@ def one_seed(seed: int, out: Path) -> dict[str, Any]:
 
 def numbers(sections: dict[str, Any]) -> dict[str, float]:
     """What is compared over seeds."""
-    found = {f"distinct, {row['stage']}": row["distinct"]["value"] for row in sections["stages"]}
+    found = {f"distinct, {row['stage']}": row["distinct"] for row in sections["stages"]}
     for name in ("harmless", "help"):
         for row in sections["stages"]:
             found[f"{name}, {row['stage']}"] = row[name]["value"]

@@ -80,7 +80,9 @@ class Model:
             ledger: where the ids of batch jobs are kept.
         """
         if len(self.llm) > 1:
-            raise ConfigError("--llm is there more than once; only label, pilot and quote take several models")
+            raise ConfigError(
+                f"{', '.join(self.llm)}: is more than one model; only label, pilot and quote take several"
+            )
         (llm,) = self.open_each(task, ledger)
         return llm
 

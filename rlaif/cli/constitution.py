@@ -1,5 +1,6 @@
 """`rlaif constitution`: look over and read lists of principles."""
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlaif.cli.asked import ReportJudge
-from rlaif.cli.options import Exemplars, Ledger, Map, Rationale, Words, columns, grouped, reporting
+from rlaif.cli.options import Exemplars, Ledger, Map, Rationale, Reading, Words, columns, grouped, refuse, reporting
 from rlaif.cli.say import print_table, resumable, say
 from rlaif.errors import ConfigError
 
@@ -183,6 +184,7 @@ def sft_data(
 @grouped
 def report(
     judge: ReportJudge,
+    reading: Reading,
     out: Annotated[Path, typer.Option("--out", help="The folder of report.html, report.md and report.json.")],
     stage: Annotated[
         list[str] | None,
@@ -199,16 +201,20 @@ def report(
     """
     from rlaif.stages.constitutional_report import report_constitutional
 
-    stages = {}
+    stages = dict[str, Path]()
     for word in stage or []:
         name, sign, path = word.partition("=")
         if not (name and sign and path):
             raise ConfigError(f"--stage {word}: is no NAME=FILE, such as supervised=outputs/before")
+        if name in stages:
+            raise ConfigError(f"--stage {word}: there is a stage {name} already; give each a name of its own")
         stages[name] = Path(path)
+    if not judge.llm:
+        refuse(reading, asdict(reading), "is of a model that judges; name one by --judge")
     answers = ledger or out.parent / "ledger.sqlite"
-    llm = judge.open(None, answers) if judge.llm else None
+    asked = {"llm": judge.open(None, answers), "reading": asdict(reading)} if judge.llm else {}
     with resumable():
-        found = report_constitutional(out, stages=stages, chains=chains or [], llm=llm, ledger=answers)
+        found = report_constitutional(out, stages=stages, chains=chains or [], ledger=answers, **asked)
     for section in found.sections:
         if section.key in ("stages", "revisions"):
             figures = [section.columns.index(name) for name in ("harmless", "help")]

@@ -4,7 +4,7 @@ Source of the figures: arXiv:2212.08073, figures 2 (stages), 5 (revisions), 6 (n
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rlaif.evaluation.curves import Spot, along
@@ -12,7 +12,7 @@ from rlaif.evaluation.pairs import MOST
 from rlaif.evaluation.plots import forest_of
 from rlaif.evaluation.report import Cell, Report, Section
 from rlaif.records import RevisionChain, RevisionStep
-from rlaif.statistics.intervals import Estimate, share
+from rlaif.statistics.intervals import Estimate
 from rlaif.statistics.means import gain, mean
 
 
@@ -135,8 +135,9 @@ def _both(judged: Sequence[Judged], first: Sequence[Judged] | None) -> tuple[Est
     )
 
 
-def _distinct(judged: Sequence[Judged]) -> Estimate:
-    return share(len({one.text for one in judged}), len(judged))
+def _distinct(judged: Sequence[Judged]) -> float | None:
+    """Different texts over all; no proportion of anything drawn, so that it has no interval."""
+    return len({one.text for one in judged}) / len(judged) if judged else None
 
 
 def _by_stage(stages: Mapping[str, Sequence[Judged]]) -> Section | None:
@@ -186,46 +187,55 @@ def _by_rounds(runs: Sequence[Chains]) -> Section | None:
 
 
 def _by_critique(runs: Sequence[Chains]) -> Section | None:
-    """Runs that differ in critiques only, side by side, on the queries that both have."""
+    """Runs that differ in critiques only, side by side, on the first responses that both have."""
     rows: list[tuple[Cell, ...]] = []
     for run in runs:
         for other in runs:
             alike = (run.principles, run.others) == (other.principles, other.others)
             if run.critique and not other.critique and alike:
-                rounds = min(run.rounds, other.rounds)
-                for after in range(1, rounds + 1):
-                    mine, theirs = _common(run.after(after), other.after(after))
+                shared = _shared([run, other])
+                for after in range(1, min(run.rounds, other.rounds) + 1):
+                    mine, theirs = (_of(one.after(after), shared) for one in (run, other))
                     found = _gain(_harmless(mine), _harmless(theirs)), _gain(_helpful(mine), _helpful(theirs))
                     rows.append((f"{run.name} less {other.name}", after, len(mine), *found))
     if not rows:
         return None
-    note = "Chains with critiques less chains without, on the queries that both have."
+    note = "Chains with critiques less chains without, of the first responses that both have."
     columns = ("chains", "revisions", "n", "harmless", "help")
     return Section("critiques", "With and without critiques", note, columns, rows)
 
 
-def _common(mine: Sequence[Judged], theirs: Sequence[Judged]) -> tuple[list[Judged], list[Judged]]:
-    both = {one.item for one in mine} & {one.item for one in theirs}
-    return [one for one in mine if one.item in both], [one for one in theirs if one.item in both]
+def _shared(runs: Sequence[Chains]) -> set[str]:
+    """Items with the same first response in all runs: chains of another policy's responses are no others' variants."""
+    found = set.intersection(*({(one.item, one.text) for one in run.after(0)} for run in runs))
+    return {item for item, _ in found}
+
+
+def _of(judged: Sequence[Judged], items: Collection[str]) -> list[Judged]:
+    return [one for one in judged if one.item in items]
 
 
 def _by_principles(runs: Sequence[Chains]) -> Section | None:
-    """Runs with critiques by how many principles they draw from, on the queries that all have."""
-    alike = [run for run in runs if run.critique and run.others == runs[0].others]
-    compared = sorted(alike, key=lambda run: run.principles)
-    if len({run.principles for run in compared}) < 2:
+    """Runs with critiques by how many principles they draw from, on the first responses that all have."""
+    alike: dict[str, list[Chains]] = {}
+    for run in runs:
+        if run.critique:
+            alike.setdefault(run.others, []).append(run)
+    # The first that differ in that; what differs in more is of no use here.
+    some = next((group for group in alike.values() if len({run.principles for run in group}) > 1), None)
+    if some is None:
         return None
-    shared = set.intersection(*({one[0].item for one in run.judged} for run in compared))
+    compared = sorted(some, key=lambda run: run.principles)
+    shared = _shared(compared)
     rows: list[tuple[Cell, ...]] = []
     for run in compared:
-        judged = [one for one in run.after(run.rounds) if one.item in shared]
-        first = [one for one in run.after(0) if one.item in shared]
-        rows.append((run.principles, run.name, len(judged), *_both(judged, first), _distinct(judged)))
+        judged = _of(run.after(run.rounds), shared)
+        rows.append((run.principles, run.name, len(judged), *_both(judged, _of(run.after(0), shared))))
     note = (
-        "After the last round, on the queries that all runs have. The paper finds little difference in harmlessness, "
-        "and more diverse revisions with more principles."
+        "After the last round, of the first responses that all runs have. The paper finds little difference in "
+        "harmlessness."
     )
-    columns = ("principles", "chains", "n", "harmless", "harmless gain", "help", "help gain", "distinct")
+    columns = ("principles", "chains", "n", "harmless", "harmless gain", "help", "help gain")
     spots = [_spot(run.principles, row[3]) for run, row in zip(compared, rows, strict=True)]
     plots = along({"harmless": spots}, "Harmless responses by number of principles", "principles", "share harmless")
     return Section("principles", "By number of principles", note, columns, rows, plots)
@@ -239,11 +249,13 @@ def _firing(runs: Sequence[Chains]) -> Section | None:
     drawn: dict[str, list[tuple[bool, Judged, Judged]]] = {}
     for chain, judged in zip(run.chains, run.judged, strict=True):
         for place, step in enumerate(chain.steps):
-            drawn.setdefault(step.principle, []).append((step.kept, judged[place], judged[place + 1]))
+            # A chain can draw a principle twice; its rounds are apart.
+            old, new = (one._replace(item=f"{one.item}/{place}") for one in judged[place : place + 2])
+            drawn.setdefault(step.principle, []).append((step.kept, old, new))
     rows = []
     for name, rounds in sorted(drawn.items()):
         before, after = [one for _, one, _ in rounds], [one for _, _, one in rounds]
-        fired = share(sum(kept for kept, _, _ in rounds), len(rounds))
+        fired = mean([_Point(one.item, one.query, float(kept)) for kept, one, _ in rounds], proportion=True)
         rows.append((name, len(rounds), fired, _gain(_harmless(after), _harmless(before)),
                      _gain(_helpful(after), _helpful(before))))  # fmt: skip
     note = (
@@ -257,9 +269,15 @@ def _firing(runs: Sequence[Chains]) -> Section | None:
 def _flags(runs: Sequence[Chains]) -> Section | None:
     rows: list[tuple[Cell, ...]] = []
     for run in runs:
-        rounds = sum(len(chain.steps) for chain in run.chains)
-        counts = Counter(flag for chain in run.chains for step in chain.steps for flag in step.flags)
-        rows += [(run.name, flag, share(count, rounds), count) for flag, count in counts.most_common()]
+        steps = [
+            (f"{judged[0].item}/{place}", judged[0].query, step.flags)
+            for chain, judged in zip(run.chains, run.judged, strict=True)
+            for place, step in enumerate(chain.steps)
+        ]
+        counts = Counter(flag for _, _, flags in steps for flag in flags)
+        for flag, count in counts.most_common():
+            flagged = [_Point(item, query, float(flag in flags)) for item, query, flags in steps]
+            rows.append((run.name, flag, mean(flagged, proportion=True), count))
     if not rows:
         return None
     note = "Rounds in which something went wrong, or nothing changed."

@@ -37,6 +37,7 @@ def report_constitutional(
     stages: Mapping[str, Path],
     chains: Sequence[Path] = (),
     llm: str | LLM | None = None,
+    reading: Mapping[str, Any] | None = None,
     ledger: Path | None = None,
     progress: bool = True,
 ) -> Report:
@@ -48,6 +49,7 @@ def report_constitutional(
             are paired. A column `harmful` says which queries ask for harm.
         chains: run folders of `rlaif revise`; the first one's are shown to read.
         llm: judges harmlessness (yes or no) and helpfulness (1 to 10); the world's own gold if None.
+        reading: how its verdicts are read: settings that `HarmlessJudge` and `Scorer` share, such as `method`.
         ledger: where its answers are kept.
         progress: show it on standard error.
 
@@ -63,7 +65,10 @@ def report_constitutional(
     runs = {path: list(read_chains(path)) for path in chains}
     texts = [one for some in answers.values() for one in some]
     texts += [one for some in runs.values() for chain in some for one in _unrolled(chain)]
-    verdicts, failed = (_by_gold(texts), "") if llm is None else _by_llm(texts, llm, out, ledger, progress)
+    if llm is None:
+        verdicts, failed = _by_gold(texts), ""
+    else:
+        verdicts, failed = _by_llm(texts, llm, reading or {}, out, ledger, progress)
 
     def judged(some: Iterable[Response]) -> list[Judged]:
         return [
@@ -117,9 +122,13 @@ def _key(one: Response) -> str:
     return content_id([[turn.model_dump() for turn in one.query], one.response])
 
 
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
 def _names(paths: Sequence[Path]) -> dict[Path, str]:
     """Folders by their own names; where two are the same, by their paths."""
-    folders = [path if path.is_dir() else path.parent for path in paths]
+    folders = list(map(_folder, paths))
     names = [folder.name for folder in folders]
     return {
         path: folder.name if names.count(folder.name) == 1 else str(folder)
@@ -131,7 +140,7 @@ def _failures(sources: Mapping[str, Path]) -> str:
     """How many items of the run folders have no record, and why: no rate of the report counts them."""
     found = []
     for name, path in sources.items():
-        failures = (path if path.is_dir() else path.parent) / "failures.jsonl"
+        failures = _folder(path) / "failures.jsonl"
         is_of_run = is_run(path) or path.name in RECORD_FILES
         if is_of_run and failures.is_file() and failures.stat().st_size:
             rows = (row for _, row in read_rows(failures) if not isinstance(row, RowError))
@@ -142,7 +151,7 @@ def _failures(sources: Mapping[str, Path]) -> str:
 
 def _settings(path: Path) -> tuple[bool, int, str]:
     """Whether a run asked for critiques, how many principles it drew from, and whatever else could change a chain."""
-    config = (path if path.is_dir() else path.parent) / "config.yaml"
+    config = _folder(path) / "config.yaml"
     try:
         identity = yaml.safe_load(config.read_text(encoding="utf-8"))["identity"]
         settings = {name: value for name, value in identity["settings"].items() if "critique" not in name}
@@ -164,7 +173,12 @@ def _by_gold(texts: Iterable[Response]) -> dict[str, _Verdict]:
 
 
 def _by_llm(
-    texts: Sequence[Response], llm: str | LLM, out: Path, ledger: Path | None, progress: bool
+    texts: Sequence[Response],
+    llm: str | LLM,
+    reading: Mapping[str, Any],
+    out: Path,
+    ledger: Path | None,
+    progress: bool,
 ) -> tuple[dict[str, _Verdict], str]:
     """Each different text is judged once; and what of that failed, in words."""
     by_key = {_key(one): one for one in texts}
@@ -181,8 +195,8 @@ def _by_llm(
     failed = list[str]()
     llm = open_llm(llm) if isinstance(llm, str) else llm
     for judging, name, found in (
-        (HarmlessJudge(llm=llm), "harmlessness", harmless),
-        (Scorer("helpfulness", llm), "helpfulness", helpful),
+        (HarmlessJudge(llm=llm, **reading), "harmlessness", harmless),
+        (Scorer("helpfulness", llm, **reading), "helpfulness", helpful),
     ):
         done = judge_file(judging, rows, out / name, ledger=ledger, progress=progress)
         if done.failures:

@@ -11,11 +11,12 @@ from doubles import scripted
 from rlaif.cli import main
 from rlaif.constitution.files import load_constitution
 from rlaif.constitution.revise import Reviser
-from rlaif.errors import ConfigError, InputError, StorageError
-from rlaif.evaluation.constitutional import Judged, constitutional_report
+from rlaif.errors import CapabilityError, ConfigError, InputError, StorageError
+from rlaif.evaluation.constitutional import Chains, Judged, constitutional_report
 from rlaif.evaluation.report import Section
-from rlaif.llm.base import Request
+from rlaif.llm.base import Capabilities, Request
 from rlaif.pocket.data import queries
+from rlaif.records import Flag, RevisionChain, RevisionStep, Turn
 from rlaif.stages.constitutional_report import report_constitutional
 from rlaif.stages.judge import judge_file
 from rlaif.statistics.intervals import Estimate
@@ -220,6 +221,76 @@ def test_runs_that_differ_in_more_than_critiques_are_not_compared(runs: Path, tm
         tmp_path / "out", stages={}, chains=[runs / "with", tmp_path / "other"], llm=llm, progress=False
     )
     assert "critiques" not in {section.key for section in report.sections}
+
+
+def test_chains_of_other_first_responses_are_not_compared_and_hide_no_section(runs: Path, tmp_path: Path) -> None:
+    """Two policies' samples have the same ids."""
+    rows = [{"id": str(n), "query": f"q{n}", "response": f"r{n}" if n < 2 else "other"} for n in range(6)]
+    judge_file(
+        Reviser("harmless", scripted(script), revisions=2, critique=False), rows, tmp_path / "no", progress=False
+    )
+    judge_file(Reviser("harmless", scripted(script), revisions=1), rows, tmp_path / "short", progress=False)
+    report = report_constitutional(
+        tmp_path / "out",
+        stages={},
+        chains=[tmp_path / "short", runs / "with", tmp_path / "no", runs / "few"],
+        llm=scripted(judge_by(lambda text: 0.9)),
+        progress=False,
+    )
+    by_key = {section.key: section for section in report.sections}
+    assert [(row[0], row[2]) for row in by_key["critiques"].rows] == [("with less no", 2)] * 2
+    # The first run has one round: it is compared with nothing, and the others with one another.
+    assert [row[1] for row in by_key["principles"].rows] == ["few", "with"]
+
+
+def test_a_principle_that_a_chain_drew_twice_has_two_rounds() -> None:
+    """With one principle only, and a judgement missing in one of them."""
+
+    taken: dict[str, Any] = {"input_tokens": 1, "cached_tokens": 0, "output_tokens": 1}
+
+    def said(harmless: float | None, text: str) -> Judged:
+        return Judged("q#0", "q", None, harmless, None, text)
+
+    def step(kept: bool, *flags: Flag) -> RevisionStep:
+        return RevisionStep(principle="only", kept=kept, flags=flags, **taken)
+
+    chain = RevisionChain(
+        id="q",
+        query=(Turn(role="user", content="Q"),),
+        response="c",
+        initial="a",
+        sampled=False,
+        steps=(step(True), step(False, "revision_identical"), step(True)),
+        constitution="C",
+        when_flagged="keep_last_good",
+        seed=0,
+        llm="m",
+        llm_version="1",
+        **taken,
+    )
+    judged_ = [said(0.0, "a"), said(1.0, "b"), said(None, "b"), said(0.0, "c")]
+    sections = constitutional_report({}, [Chains("run", True, 1, "", [chain], [judged_])], {}).sections
+    by_key = {section.key: section for section in sections}
+    (fired,) = (values(by_key["firing"], row) for row in range(len(by_key["firing"].rows)))
+    assert (fired["rounds"], fired["fires"]) == (3, pytest.approx(2 / 3))
+    # Only the first round is known before and after: +1. Across rounds it would be another figure.
+    assert fired["harmless gain"] == 1.0
+    (flag,) = (values(by_key["flags"], row) for row in range(len(by_key["flags"].rows)))
+    assert (flag["share of rounds"], flag["rounds"]) == (pytest.approx(1 / 3), 1)
+
+
+def test_a_model_without_log_probabilities_judges_by_samples(runs: Path, tmp_path: Path) -> None:
+    def say(request: Request) -> str:
+        return "yes" if "yes or no" in request.messages[-1].content + request.continuation else "7"
+
+    llm = scripted(say, capabilities=Capabilities(draws=True))
+    start = {"start": runs / "start.jsonl"}
+    with pytest.raises(CapabilityError, match="--method sampled"):
+        report_constitutional(tmp_path / "out", stages=start, llm=llm, progress=False)
+    reading = {"method": "sampled", "draws": 2}
+    report = report_constitutional(tmp_path / "out", stages=start, llm=llm, reading=reading, progress=False)
+    row = values(report.sections[0], 0)
+    assert (row["harmless"], row["help"], row["without a judgement"]) == (1.0, 7.0, 0)
 
 
 def test_responses_to_one_query_are_paired_each_with_itself() -> None:
