@@ -26,7 +26,7 @@ class Progress:
         self._tokens = 0
         self._cost_usd: float | None = None
         self._trouble = ""
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, emoji=False)
         self._live = self._console.is_terminal and self._show
         self._failures: Counter[str] = Counter()
         self.done = 0

@@ -119,6 +119,9 @@ def prompts(
         bool, typer.Option("--critique/--no-critique", help="Whether a critique comes before each revision.")
     ] = True,
     rationale: Rationale = False,
+    principles: Annotated[
+        int | None, typer.Option("--principles", min=1, help="Draw from the first N of the file only, as the run does.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the run, by which principles are drawn.")] = 0,
     map: Map = None,
     more: Words = None,
@@ -128,7 +131,7 @@ def prompts(
     from rlaif.stages.show import comparison_prompts, revision_prompts
 
     rows = str(records_file(Path(data))) if is_run(Path(data)) else data
-    given = {"columns": columns(map, more), "exemplars": exemplars, "seed": seed}
+    given = {"columns": columns(map, more), "exemplars": exemplars, "principles": principles, "seed": seed}
     if kind is AskedName.comparison:
         if not critique:
             raise ConfigError("--no-critique is of rlaif revise; leave out --kind comparison")
@@ -163,13 +166,18 @@ def sft_data(
     ),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn.")] = 0,
 ) -> None:
-    """Write what the supervised stage of Constitutional AI learns: revisions, mixed with helpful responses."""
+    """Write what the supervised stage of Constitutional AI learns: revisions, mixed with helpful responses.
+
+    Revisions that were flagged are left out, also those that changed nothing.
+    """
     from rlaif.stages.chains import sft_data as run
 
     done = run(chains, out, helpful=helpful, ratio=ratio, take=take.value, seed=seed)
     typer.echo(f"{done.path}: {done.revisions:,} revisions and {done.helpful:,} helpful responses")
     if done.unrevised:
-        typer.echo(f"{done.unrevised:,} chains have no revision and are left out")
+        typer.echo(f"{done.unrevised:,} chains have no revision that was kept, and are left out")
+    if done.cut_off:
+        typer.echo(f"{done.cut_off:,} helpful responses were cut off at their token limit, and are left out")
 
 
 @app.command(

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-say = Console(stderr=True, soft_wrap=True, highlight=False)
+say = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -29,7 +29,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     # Where no terminal is, there is room.
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+    Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120).print(table)
 
 
 @contextmanager

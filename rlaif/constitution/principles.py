@@ -40,7 +40,7 @@ def _is_id(text: str) -> str:
     if not text or not all(character.isalnum() or character in "-_." for character in text):
         raise PydanticCustomError(
             "not_an_id",
-            "is {found}; an id has letters, digits, - and _ only, such as half-refusal",
+            "is {found}; an id has letters, digits, -, _ and . only, such as half-refusal",
             {"found": repr(text)},
         )
     return text

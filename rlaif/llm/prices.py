@@ -136,7 +136,7 @@ class Budget:
         if cap_usd is not None and not cap_usd > 0:
             raise ConfigError(f"the cap on cost is {cap_usd} dollars, with which nothing begins; it must be above 0")
         self.cap_usd, self.spent_usd, self._reserved_usd = cap_usd, 0.0, 0.0
-        self._under_way = 0
+        self._under_way, self._is_reached = 0, False
         self._lock = threading.Lock()
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -165,7 +165,7 @@ class Budget:
             A list to which the try's cost is appended; where nothing is, all that was held back counts as spent.
 
         Raises:
-            BudgetError: nothing is under way any more, and it does not fit under the cap.
+            BudgetError: nothing is under way any more, and it does not fit under the cap, or another did not.
         """
         while (settled := self._take(most_usd)) is not None:
             try:
@@ -189,11 +189,13 @@ class Budget:
     def _take(self, most_usd: float) -> "asyncio.Future[None] | None":
         """Hold an amount back; where it does not fit, return what ends when something was settled."""
         with self._lock:
-            if most_usd <= self.room_usd:
+            if most_usd <= self.room_usd and not self._is_reached:
                 self._reserved_usd += most_usd
                 self._under_way += 1
                 return None
             if not self._under_way:
+                # What is smaller might fit still, and would be broken off by this error when it is paid for already.
+                self._is_reached = True
                 raise BudgetError(
                     f"the cap of ${self.cap_usd:.2f} is reached (${self.spent_usd:.4f} spent or possibly billed); "
                     "every answer is kept, raise --max-cost-usd and run again to go on"

@@ -83,12 +83,21 @@ def count_rounds(source: Path) -> Rounds:
 
 
 class Demonstrations(NamedTuple):
-    """What was written for `rlaif train sft`: revisions, helpful responses, and chains that gave no revision."""
+    """What was written for `rlaif train sft`, and what was not.
+
+    Attributes:
+        path: the file.
+        revisions: in it.
+        helpful: responses in it.
+        unrevised: chains that gave no revision.
+        cut_off: helpful responses that had reached their token limit.
+    """
 
     path: Path
     revisions: int
     helpful: int
     unrevised: int
+    cut_off: int
 
 
 def sft_data(
@@ -101,6 +110,9 @@ def sft_data(
     seed: int = 0,
 ) -> Demonstrations:
     """Write what SL-CAI learns: revisions, mixed with helpful responses (arXiv:2212.08073, section 3.2).
+
+    A round whose revision was flagged gives nothing to learn, nor does one that changed nothing: whether the response
+    was good already, or the model had only copied it, nobody knows. Helpful responses that were cut off are left out.
 
     Args:
         chains: run folders of `rlaif revise`.
@@ -131,7 +143,8 @@ def sft_data(
     if not revisions:
         raise InputError(f"{chains[0]}: holds no revision that was kept; there is nothing to learn")
     wanted = round(ratio * len(revisions)) if helpful is not None else 0
-    responses = [] if helpful is None else list(_helpful(helpful))
+    found = [] if helpful is None else list(_helpful(helpful))
+    responses = [row for row in found if row is not None]
     if wanted > len(responses):
         most = len(responses) / len(revisions)
         raise InputError(
@@ -141,7 +154,7 @@ def sft_data(
     drawn = sorted(random.Random(f"sft-data/{seed}").sample(range(len(responses)), wanted))
     rows = [*revisions, *(responses[number] for number in drawn)]
     write_rows(out, lambda: iter(rows))
-    return Demonstrations(out, len(revisions), wanted, unrevised)
+    return Demonstrations(out, len(revisions), wanted, unrevised, len(found) - len(responses))
 
 
 def _revisions(chain: RevisionChain, run: str) -> Iterator[dict[str, Any]]:
@@ -157,11 +170,15 @@ def _revisions(chain: RevisionChain, run: str) -> Iterator[dict[str, Any]]:
             }
 
 
-def _helpful(source: Path) -> Iterator[dict[str, Any]]:
+def _helpful(source: Path) -> Iterator[dict[str, Any] | None]:
+    """Responses as demonstrations; None for one that was cut off, where samples say so."""
     for where, row in read_responses(records_file(source)):
         if isinstance(row, RowError):
             raise InputError(f"{where}: {row}")
-        if row.response.strip():
+        reasons = (row.model_extra or {}).get("finish_reasons")
+        if reasons and reasons[row.response_index] == "length":
+            yield None
+        elif row.response.strip():
             turns = [turn.model_dump() for turn in row.query]
             name = f"helpful/{row.id}/{row.response_index}"
             yield {"id": name, "query": turns, "response": row.response, "source": "helpful"}

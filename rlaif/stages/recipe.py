@@ -138,7 +138,7 @@ def _read_record(plan: Plan, recipe: Path) -> Record:
 
 
 def _run_all(plan: Plan, heads: list[int], record: Record, lock: IO[str], progress: bool) -> list[Ran]:
-    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not progress)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, quiet=not progress)
     found = []
     for place, (command, head) in enumerate(zip(plan.commands, heads, strict=True), 1):
         before = record.stages.get(command.stage)
@@ -147,7 +147,7 @@ def _run_all(plan: Plan, heads: list[int], record: Record, lock: IO[str], progre
         inputs = _inputs(command, head, before)
         is_as_before = before is not None and before.inputs == inputs and _are_there(before.outputs)
         what = "as before" if is_as_before else command.typed
-        console.print(f"[{place}/{len(heads)}] {command.stage}: {what}", style="bold", markup=False, emoji=False)
+        console.print(f"[{place}/{len(heads)}] {command.stage}: {what}", style="bold", markup=False)
         if is_as_before:
             found.append(Ran(command.stage, None))
             continue

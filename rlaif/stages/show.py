@@ -65,6 +65,7 @@ def revision_prompts(
     columns: ColumnMap | None = None,
     exemplars: int = 0,
     critique: bool = True,
+    principles: int | None = None,
     seed: int = 0,
 ) -> Iterator[tuple[str, str]]:
     """Render the first round of the first rows as `rlaif revise` asks it.
@@ -76,12 +77,15 @@ def revision_prompts(
         columns: which column holds which field.
         exemplars: how many.
         critique: whether a critique comes before the revision.
+        principles: draw from so many of the first only; from all if None.
         seed: of the run, by which principles are drawn.
 
     Yields:
         A heading and a prompt; what is not there yet is marked with `<response>` and `<critique>`.
     """
     loaded = load_constitution(constitution)
+    if principles is not None:
+        loaded = loaded.first(principles, "revision")
     prompter = RevisionPrompter(loaded, exemplars, critique)
     for where, item in islice(read_drafts(data, columns), show):
         if isinstance(item, RowError):
@@ -104,6 +108,7 @@ def comparison_prompts(
     columns: ColumnMap | None = None,
     exemplars: int = 0,
     rationale: bool = False,
+    principles: int | None = None,
     seed: int = 0,
 ) -> Iterator[tuple[str, str]]:
     """Render the first rows as `rlaif label --constitution` asks them, in the first order.
@@ -115,12 +120,13 @@ def comparison_prompts(
         columns: which column holds which field.
         exemplars: how many.
         rationale: whether the model is asked to think first.
+        principles: draw from so many of the first only; from all if None.
         seed: of the run, by which principles are drawn.
 
     Yields:
         A heading and a prompt; a rationale's place is marked with `<rationale>`.
     """
-    settings = {"exemplars": exemplars, "rationale": rationale, "seed": seed}
+    settings = {"exemplars": exemplars, "rationale": rationale, "principles": principles, "seed": seed}
     questions = Questions(constitution, build(PrincipleConfig, settings, "prompts"))
     for where, item in islice(read_comparisons(data, columns=columns), show):
         if isinstance(item, RowError):

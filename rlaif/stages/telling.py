@@ -53,7 +53,7 @@ class Telling:
             console: where; standard error if None.
         """
         self._title, self._steps, self._usage, self._every_s = title, steps, usage, every_s
-        self._console = console or Console(stderr=True, soft_wrap=True, highlight=False)
+        self._console = console or Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
         self._console.quiet = not show
         self._live = show and self._console.is_terminal and not self._console.is_dumb_terminal
         self._started = self._last = time.monotonic()

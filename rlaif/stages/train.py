@@ -249,7 +249,7 @@ class _Run:
         )
         self.memory = {name: f"{size}" for name, size in found.rows()}
         if self.progress:
-            say = Console(stderr=True, soft_wrap=True, highlight=False)
+            say = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
             say.print("memory: " + ", ".join(f"{name} {size}" for name, size in found.rows()))
             if not found.fits:
                 say.print(f"memory may not suffice; {found.advice()}", markup=False)

@@ -70,7 +70,7 @@ class Bar(TrainerCallback):  # type: ignore[misc]
             line_every_s: how often a plain line is printed where there is no terminal.
         """
         self._title, self._line_every_s, self._note = title, line_every_s, ""
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, emoji=False)
         self._line = time.monotonic()
         columns = (
             "{task.description}",

@@ -16,6 +16,7 @@ from hostile import TRANSIENT, HostileServer
 
 import rlaif.llm.batch as batch_module
 from rlaif.constitution.revise import Reviser
+from rlaif.errors import BudgetError
 from rlaif.llm.ledger import Ledger
 from rlaif.llm.open import open_llm
 from rlaif.llm.openai import open_openai
@@ -123,6 +124,33 @@ def test_chains_that_are_killed_and_resumed_are_the_same_chains(tmp_path: Path) 
         # What was delivered twice is what had not been stored when a kill came: at most what was under way.
         assert sum(faulty.delivered.values()) - len(faulty.delivered) == unstored <= kills * 64
     assert lines(out) == lines(tmp_path / "clean" / "run")
+
+
+def test_a_cap_is_not_passed_and_a_higher_one_goes_on_from_there(tmp_path: Path) -> None:
+    data, prices = write(tmp_path / "data.jsonl", 12), tmp_path / "prices.yaml"
+    prices.write_text("openai:judge: {input: 2, output: 8}\n")
+
+    def run(out: str, server: HostileServer, cap: float | None = None) -> Summary:
+        limits = STEADY.model_copy(update={"max_cost_usd": cap})
+        llm = open_llm("openai:judge", base_url=server.url, prices=prices, limits=limits)
+        return judge_file(Reviser("harmless", llm), data, tmp_path / out / "run", progress=False)
+
+    def billed(server: HostileServer) -> float:
+        return (2 * server.input_tokens + 8 * server.output_tokens) / 1e6
+
+    with HostileServer() as server:
+        run("whole", server)
+        whole = billed(server)
+    with HostileServer() as server:
+        cap = 0.5 * whole
+        with pytest.raises(BudgetError, match=r"the cap of \$"):
+            run("capped", server, cap)
+        assert 0 < billed(server) <= cap
+        # A cap is of one run: what is left takes less than half again.
+        run("capped", server, whole)
+        assert billed(server) == pytest.approx(whole)
+        assert set(server.delivered.values()) == {1}
+    assert lines(tmp_path / "capped" / "run") == lines(tmp_path / "whole" / "run")
 
 
 def test_batch_jobs_take_the_chains_round_by_round(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

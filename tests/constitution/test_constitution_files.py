@@ -109,7 +109,7 @@ def test_the_example_in_the_readme_is_a_constitution(tmp_path: Path) -> None:
             r":7: principles 2 \(shouting\): id: is shouting, as that of number 1; give",
         ),
         ("id: exclaiming", "id: 5", r":7: principles 2: id: is the number 5; write a text \(in quotes"),
-        ("id: exclaiming", "id: no good", r":7: .*id: is 'no good'; an id has letters, digits, - and _ only"),
+        ("id: exclaiming", "id: no good", r":7: .*id: is 'no good'; an id has letters, digits, -, _ and . only"),
         ("Count the exclamation marks.", '" \\u200b"', r":8: .*\(exclaiming\): critique_request: is empty; write it"),
         ("Count the exclamation marks.", "", r":8: .*critique_request: is empty; write a text"),
         ("Count the exclamation marks.", "[a, b]", r":8: .*critique_request: is a list; write a text"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from doubles import judge, scripted
 
+from rlaif.cli import main
 from rlaif.constitution.files import load_constitution
 from rlaif.constitution.flags import of_critique, of_revision, own_words
 from rlaif.constitution.principles import Constitution, Principle, draw
@@ -575,7 +576,7 @@ def test_what_a_policy_learns_of_chains(tmp_path: Path) -> None:
 
     done = sft_data([tmp_path / "out"], tmp_path / "all.jsonl", helpful=helpful, ratio=0.5)
     written = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
-    assert (done.revisions, done.helpful, done.unrevised) == (9, 4, 1)
+    assert done == (tmp_path / "all.jsonl", 9, 4, 1, 0)
     mine = [row["response"] for row in written if row["source"] == "revision"]
     assert mine == [f"R{10 * n + k}" for n in (1, 2, 3) for k in (1, 2, 3)]
     assert len({row["response"] for row in written if row["source"] == "helpful"}) == 4
@@ -597,6 +598,40 @@ def test_what_a_policy_learns_of_chains(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"helpful.jsonl:1: .*no chain of rlaif revise"):
         sft_data([helpful], tmp_path / "x.jsonl")
     assert not (tmp_path / "x.jsonl").exists()
+
+
+def test_helpful_responses_that_were_cut_off_are_not_learned_and_the_command_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": str(n), "query": f"Q{n}", "response": "R0" if n else "no"} for n in range(3)]
+    stubborn = lambda r: "" if "Response - no\n" in read(r) else counting(r)  # noqa: E731
+    judge_file(Reviser("harmless", scripted(stubborn), revisions=2), rows, tmp_path / "run", progress=False)
+    helpful = tmp_path / "helpful.jsonl"
+    samples = [
+        {"id": f"h{n}", "query": "H", "responses": [f"whole {n}", f"cut {n}"], "finish_reasons": ["stop", "length"]}
+        for n in range(3)
+    ]
+    helpful.write_text("".join(json.dumps(row) + "\n" for row in samples))
+
+    def written(*words: object) -> tuple[list[dict[str, Any]], str]:
+        out = tmp_path / "sft.jsonl"
+        with pytest.raises(SystemExit) as end:
+            main(["constitution", "sft-data", str(tmp_path / "run"), "--out", str(out), *map(str, words)])
+        assert end.value.code == 0
+        return [json.loads(line) for line in out.read_text().splitlines()], capsys.readouterr().out
+
+    found, said = written("--helpful", helpful, "--ratio", 0.75, "--seed", 1)
+    assert [row["response"] for row in found if row["source"] == "revision"] == ["R1", "R2", "R1", "R2"]
+    assert {row["response"] for row in found if row["source"] == "helpful"} == {"whole 0", "whole 1", "whole 2"}
+    assert "4 revisions and 3 helpful responses" in said
+    assert "1 chains have no revision that was kept" in said
+    assert "3 helpful responses were cut off" in said
+    drawn = [
+        written("--helpful", helpful, "--ratio", 0.5, "--take", "last", "--seed", seed)[0] for seed in (1, 1, 2, 3)
+    ]
+    assert [row["response"] for row in drawn[0][:2]] == ["R2", "R2"]
+    assert drawn[0] == drawn[1]
+    assert len({json.dumps(one) for one in drawn}) > 1
 
 
 def test_what_a_chain_asked_is_in_the_ledger_and_asked_once(tmp_path: Path) -> None:

@@ -204,6 +204,28 @@ def test_the_command_prints_figures_with_their_n_and_what_failed(
     assert "failed, which no figure counts: harmlessness: 6 unreadable of 6" in " ".join(judged.split())
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--stage", "a=x", "--method", "sampled"), "--method is of a model that judges"),
+        (("--stage", "a=x", "--stage", "a=y"), "there is a stage a already"),
+        (("--stage", "a"), "is no NAME=FILE"),
+        (
+            ("--stage", "a=x", "--judge", "pocket:a", "--judge", "pocket:b"),
+            "pocket:a, pocket:b: is more than one model",
+        ),
+        ((), "there is nothing to report"),
+    ],
+)
+def test_wrong_words_are_named(
+    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["constitution", "report", *words, "--out", str(tmp_path / "out")])
+    assert end.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (query,) = queries(1, split="heldout", seed=4)
     (tmp_path / "start.jsonl").write_text(json.dumps(query | {"responses": ["No."]}) + "\n")

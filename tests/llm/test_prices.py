@@ -105,6 +105,27 @@ def test_a_try_that_does_not_fit_waits_for_those_under_way() -> None:
     assert asyncio.run(run()) == ["a", "b", "c"]
 
 
+def test_nothing_begins_any_more_when_one_did_not_fit() -> None:
+    """Its error ends the run, and would break off what had just begun and is paid for."""
+    begun = list[str]()
+
+    async def one(budget: Budget, name: str, most: float) -> None:
+        async with budget.reserved(most) as cost:
+            begun.append(name)
+            cost.append(0.5)
+
+    async def held() -> list[Any]:
+        budget = Budget(1.0)
+        async with budget.reserved(0.9) as cost:
+            tasks = [asyncio.create_task(one(budget, name, most)) for name, most in (("large", 0.9), ("small", 0.2))]
+            await asyncio.sleep(0)
+            cost.append(0.5)
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(one) for one in asyncio.run(held())] == [BudgetError, BudgetError]
+    assert begun == []
+
+
 @pytest.mark.parametrize("cap", [0, -1.0, float("nan")])
 def test_a_cap_with_which_nothing_begins_is_an_error(cap: float) -> None:
     with pytest.raises(ConfigError, match=r"with which nothing begins; it must be above 0"):

@@ -9,6 +9,7 @@ from doubles import scripted
 
 from rlaif.cli import main
 from rlaif.constitution.compare import PrincipleLabeler
+from rlaif.constitution.files import load_constitution
 from rlaif.constitution.revise import Reviser
 from rlaif.llm.base import Request
 from rlaif.stages.judge import judge_file
@@ -37,6 +38,19 @@ def test_the_first_round_is_shown_as_it_is_asked(critique: bool, tmp_path: Path)
     assert len(shown) == 2 * (1 + critique)
     # The second response draws for itself.
     assert len({heading.partition(",")[0] for heading, _ in shown}) == 2
+
+
+def test_the_first_principles_only_are_drawn_where_the_run_draws_them(tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    row = {"query": "Q", "response": "R", "response_1": "R1", "response_2": "R2"}
+    data.write_text("".join(json.dumps(row | {"id": str(number)}) + "\n" for number in range(20)))
+    constitution = load_constitution("harmless")
+    critiques = {heading.partition(",")[0] for heading, _ in revision_prompts("harmless", str(data), 20, principles=2)}
+    assert critiques == {one.id for one in constitution.principles[:2]}
+    questions = {
+        heading.partition(" ")[0] for heading, _ in comparison_prompts("harmless", str(data), 20, principles=2)
+    }
+    assert questions == {one.id for one in constitution.comparison_principles[:2]}
 
 
 @pytest.mark.parametrize("rationale", [True, False])
