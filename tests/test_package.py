@@ -122,7 +122,7 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     lines = [line.split("#")[0].split() for block in blocks("sh") for line in block.splitlines()]
     commands = [words for words in lines if words[:1] == ["rlaif"]]
-    assert len(commands) == 48
+    assert len(commands) == 52
     model = f"transformers:{model_folder('labeler-l')}"
     with HostileServer(models=("gpt-4.1-mini", "gpt-4o", "my-model")) as server:
         # A service of our own answers under the names that the README uses.

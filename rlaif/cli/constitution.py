@@ -57,8 +57,9 @@ def check(
 ) -> None:
     """Name every fault with its line; then remark on what is probably not meant, and say how long it is.
 
-    Remarked on are missing parts, principles that nearly repeat each other, and requests that name no behaviour. These
-    are found by words alone: what means the same in other words is not seen. With a fault the exit code is 2.
+    Remarked on are missing parts, principles that nearly repeat each other, and critique requests and questions that
+    name no behaviour. These are found by words alone: what means the same in other words is not seen. With a fault the
+    exit code is 2.
     """
     from rlaif.stages.constitution import check_constitution
 

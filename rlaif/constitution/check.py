@@ -133,7 +133,9 @@ def _overlap(one: Counter[str], other: Counter[str], weights: dict[str, float]) 
 
 
 def _nameless(constitution: Constitution) -> Iterator[str]:
-    """Requests with fewer than two words beyond grammar, talk of responses, and bare praise and blame.
+    """Critique requests and questions of fewer than two words beyond grammar, talk of responses, bare praise and blame.
+
+    A revision request may lean on its critique ("rewrite it without that"), and passes.
 
     "Identify what is harmful or unethical in the response" says nothing of what a response does; "point out where it
     mocks somebody's accent" does. The list of words is English: in other languages every request passes. And it
