@@ -443,25 +443,28 @@ def test_neither_the_order_of_the_file_nor_what_else_is_in_it_changes_a_chain(tm
     assert [row["id"] for row in chains(tmp_path / "two")] == [row["id"] for row in shuffled]
 
 
-def test_a_local_model_writes_the_same_chains_in_another_order_and_another_batch(tmp_path: Path) -> None:
+def survives_other_batches(tmp_path: Path, n: int, **settings: Any) -> None:
     from rlaif.llm.open import open_llm
 
-    rows = list(queries(8, split="heldout", seed=4, task="harmlessness"))
+    rows = list(queries(n, split="heldout", seed=4, task="harmlessness"))
     found = {}
     for name, some, batch in (("one", rows, 1), ("turned", rows[::-1], 1), ("batches", rows[::-1], 16_384)):
-        reviser = Reviser(
-            "harmless",
-            open_llm("pocket:reviser", batch_tokens=batch),
-            revisions=2,
-            max_tokens=12,
-            max_critique_tokens=8,
-        )
+        reviser = Reviser("harmless", open_llm("pocket:reviser", batch_tokens=batch), **settings)
         judge_file(reviser, some, tmp_path / name, ledger=tmp_path / f"{name}.sqlite", progress=False)
         found[name] = {row["id"]: row for row in chains(tmp_path / name)}
     assert found["one"] == found["turned"]
     same = sum(found["batches"][name]["steps"] == chain["steps"] for name, chain in found["one"].items())
-    assert same >= 0.99 * len(rows)
+    assert same >= 0.99 * n
     assert any(step["revision"] for chain in found["one"].values() for step in chain["steps"])
+
+
+def test_a_local_model_writes_the_same_chains_in_another_order_and_another_batch(tmp_path: Path) -> None:
+    survives_other_batches(tmp_path, 8, revisions=2, max_tokens=12, max_critique_tokens=8)
+
+
+@pytest.mark.acceptance
+def test_200_chains_of_a_local_model_are_the_same_in_another_order_and_another_batch(tmp_path: Path) -> None:
+    survives_other_batches(tmp_path, 200, max_tokens=128, max_critique_tokens=96)
 
 
 HOSTILE = [
