@@ -413,6 +413,20 @@ def check_dialogue(dialogue: Dialogue) -> None:
     _check_text(dialogue.query, {})
 
 
+def check_draft(draft: Draft) -> None:
+    """The checks of what is revised: a dialogue to answer, and a response that is not empty, where there is one.
+
+    Args:
+        draft: the dialogue, perhaps with a response.
+
+    Raises:
+        RowError: says what is wrong.
+    """
+    check_dialogue(draft)
+    if draft.response is not None:
+        check_response(Response(id=draft.id, query=draft.query, response=draft.response))
+
+
 def _check_text(query: tuple[Turn, ...], texts: Mapping[str, str]) -> None:
     turns = {f"query.{index}.content": turn.content for index, turn in enumerate(query)}
     for name, text in {**turns, **texts}.items():

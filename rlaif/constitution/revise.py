@@ -28,11 +28,9 @@ from rlaif.records import (
     Failure,
     FailureKind,
     Flag,
-    Response,
     RevisionChain,
     RevisionStep,
-    check_dialogue,
-    check_response,
+    check_draft,
 )
 
 WhenFlagged = Literal["keep_last_good", "end", "fail"]
@@ -138,10 +136,12 @@ class Reviser:
 
     def check(self, item: Draft) -> None:
         """Raise a `RowError` where an item cannot be revised."""
-        check_dialogue(item)
-        if item.response is not None:
-            check_response(Response(id=item.id, query=item.query, response=item.response))
-        elif not self.llm.capabilities.system_role and any(turn.role == "system" for turn in item.query):
+        check_draft(item)
+        if (
+            item.response is None
+            and not self.llm.capabilities.system_role
+            and any(turn.role == "system" for turn in item.query)
+        ):
             raise RowError(f"query has a turn of the system, which {self.llm.name} does not take")
 
     async def judge(self, item: Draft, ask: Ask) -> RevisionChain | Failure:

@@ -16,7 +16,7 @@ from rlaif.conventions import read_drafts
 from rlaif.errors import InputError, RowError
 from rlaif.labeling.verdict import request
 from rlaif.llm.base import Generate, Request
-from rlaif.records import Draft, Response, check_dialogue, check_response
+from rlaif.records import Draft, check_draft
 from rlaif.stages.quote import RATIONALE_TOKENS, Quote, Quoted, made, noise_of
 from rlaif.stages.quoted_model import QuotedModel
 
@@ -58,9 +58,7 @@ def quote_chains(
         try:
             if isinstance(row, RowError):
                 raise row
-            check_dialogue(row)
-            if row.response is not None:
-                check_response(Response(id=row.id, query=row.query, response=row.response))
+            check_draft(row)
             usable.append(row)
         except RowError:
             rejected += 1
