@@ -10,7 +10,6 @@ after each round of revision.
 import argparse
 import json
 import operator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,8 @@ def numbers(sections: dict[str, Any]) -> dict[str, float]:
     for name in ("harmless", "help"):
         for row in sections["stages"]:
             found[f"{name}, {row['stage']}"] = row[name]["value"]
-        for before, after in pairwise(sections["stages"]):
-            gain = after[name]["value"] - before[name]["value"]
-            found[f"{name}, {after['stage']} less {before['stage']}"] = gain
+        for row in sections["steps"]:
+            found[f"{name}, {row['stages']}"] = row[name]["value"]
         for row in sections["revisions"]:
             found[f"{name}, {row['chains']}, {row['revisions']} revisions"] = row[name]["value"]
         for row in sections["critiques"]:

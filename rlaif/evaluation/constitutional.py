@@ -5,6 +5,7 @@ Source of the figures: arXiv:2212.08073, figures 2 (stages), 5 (revisions), 6 (n
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from rlaif.evaluation.curves import Spot, along
@@ -86,6 +87,7 @@ def constitutional_report(
     """
     found = [
         _by_stage(stages),
+        _by_step(stages),
         _by_rounds(runs),
         _by_critique(runs),
         _by_principles(runs),
@@ -154,6 +156,17 @@ def _by_stage(stages: Mapping[str, Sequence[Judged]]) -> Section | None:
         *forest_of([(row[0], row[4]) for row in rows], "Help by stage", "help"),
     )
     return Section("stages", "By stage", _RATES.format(first="first stage"), columns, rows, plots)
+
+
+def _by_step(stages: Mapping[str, Sequence[Judged]]) -> Section | None:
+    """Each stage less the one before it; with two stages, the gains on the first say it."""
+    if len(stages) < 3:
+        return None
+    rows = [
+        (f"{after} less {before}", *_both(stages[after], stages[before])[1::2]) for before, after in pairwise(stages)
+    ]
+    note = "Each stage less the one before it, on the same queries."
+    return Section("steps", "From stage to stage", note, ("stages", "harmless", "help"), rows)
 
 
 def _unjudged(judged: Sequence[Judged]) -> int:

@@ -57,6 +57,15 @@ def test_rates_of_stages_by_hand() -> None:
     assert end["harmless gain"] == pytest.approx(1 - 1 / 3)
     assert end["help gain"] == pytest.approx(0.5 - 0.75)
 
+    last = judged([0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1])
+    stages, steps = constitutional_report({"start": before, "end": after, "last": last}, (), {}).sections
+    assert values(stages, 1) == end
+    assert [values(steps, row) for row in (0, 1)] == [
+        {"stages": "end less start", "harmless": end["harmless gain"], "help": end["help gain"]},
+        # Of 0, 1 and 5 one is worse; 3 and 4 gain a half each.
+        {"stages": "last less end", "harmless": pytest.approx(-1 / 3), "help": pytest.approx(0.5)},
+    ]
+
 
 def script(request: Request) -> str:
     text = request.messages[-1].content + request.continuation
