@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from rlaif.cli.options import panel
 from rlaif.errors import ConfigError
@@ -11,6 +11,9 @@ from rlaif.errors import ConfigError
 @dataclass(frozen=True, slots=True)
 class Model:
     """Who judges, and how hard it is asked."""
+
+    option: ClassVar[str] = "--llm"
+    """By which a model is named."""
 
     llm: Annotated[
         list[str],
@@ -80,9 +83,7 @@ class Model:
             ledger: where the ids of batch jobs are kept.
         """
         if len(self.llm) > 1:
-            raise ConfigError(
-                f"{', '.join(self.llm)}: is more than one model; only label, pilot and quote take several"
-            )
+            raise ConfigError(f"{self.option} is there more than once; only label, pilot and quote take several models")
         (llm,) = self.open_each(task, ledger)
         return llm
 
@@ -174,6 +175,8 @@ class Reviewer(Model):
 @dataclass(frozen=True, slots=True)
 class ReportJudge(Model):
     """Who judges what a report is about, and how hard it is asked."""
+
+    option: ClassVar[str] = "--judge"
 
     llm: Annotated[
         list[str],

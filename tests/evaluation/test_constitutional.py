@@ -219,10 +219,8 @@ def test_the_command_prints_figures_with_their_n_and_what_failed(
         (("--stage", "a=x", "--method", "sampled"), "--method is of a model that judges"),
         (("--stage", "a=x", "--stage", "a=y"), "there is a stage a already"),
         (("--stage", "a"), "is no NAME=FILE"),
-        (
-            ("--stage", "a=x", "--judge", "pocket:a", "--judge", "pocket:b"),
-            "pocket:a, pocket:b: is more than one model",
-        ),
+        (("--stage", "a=x", "--judge", "pocket:a", "--judge", "pocket:b"), "--judge is there more than once"),
+        (("--stage", "a:b:c"), "a:b:c: is no NAME=FILE"),
         ((), "there is nothing to report"),
     ],
 )
