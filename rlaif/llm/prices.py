@@ -118,7 +118,7 @@ def _listed(provider: str, model: str, batch: bool) -> Price | None:
 
 
 class Budget:
-    """Counts what is spent, and lets no try begin that could pass the cap.
+    """Counts what is spent, and lets no try begin that could pass the cap; after one that did not fit, none at all.
 
     Whoever is given the same budget keeps one cap together: models, runs one after the other, and event loops in
     several threads.
