@@ -1,6 +1,7 @@
 """Log-probabilities and sampling against slow, plain ways to get the same."""
 
 import itertools
+import math
 from pathlib import Path
 
 import pytest
@@ -239,22 +240,20 @@ def test_the_fingerprint_changes_with_the_weights(tmp_path: Path, tiny_model: Pa
     assert generation.fingerprint(tmp_path) != generation.fingerprint(tiny_model)
 
 
-def test_each_step_of_a_row_inverts_the_next_number_of_its_own_generator(tiny_model: Path) -> None:
+def test_each_step_of_a_row_is_a_race_by_the_next_numbers_of_its_own_generator(tiny_model: Path) -> None:
     local, encoder = open_local(tiny_model)
     prefix = generation.read_prefix(local.model, encoder.text("Shared start. "))
     rows, temperature, steps = [encoder.text("a row"), encoder.text("a longer row")], 1.5, 6
     written = generation.generate(local, prefix, rows, steps, [temperature] * 2, [3, 4])
     for row, seed, continuation in zip(rows, (3, 4), written, strict=True):
-        numbers = torch.rand(steps, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()
+        own = torch.Generator().manual_seed(seed)
         tokens = list(prefix.tokens) + row
-        for token, number in zip(continuation.tokens, numbers, strict=False):
-            chances = torch.softmax(next_logprobs(local, tokens) / temperature, -1).tolist()
-            total, slow = 0.0, 0
-            for slow, chance in enumerate(chances):  # noqa: B007
-                total += chance
-                if total > number:
-                    break
-            assert token == slow
+        for token, logprob in zip(continuation.tokens, continuation.logprobs, strict=False):
+            chances = torch.softmax(next_logprobs(local, tokens).double() / temperature, -1).tolist()
+            numbers = torch.rand(len(chances), generator=own, dtype=torch.float64).tolist()
+            times = [-math.log(1 - number) / chance for number, chance in zip(numbers, chances, strict=True)]
+            assert token == times.index(min(times))
+            assert logprob == pytest.approx(math.log(chances[token]), abs=1e-4)
             tokens.append(token)
         assert len(continuation.tokens) == steps or continuation.ended
 

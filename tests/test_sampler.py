@@ -81,6 +81,20 @@ def test_what_is_kept_is_drawn_in_its_old_proportions() -> None:
     assert counts[1] / rows == pytest.approx(2 / 3, abs=0.035)
 
 
+def test_noise_on_the_logits_changes_few_draws() -> None:
+    rows, vocabulary, noise = 2000, 2048, 1e-3
+    generator = torch.Generator().manual_seed(0)
+    scores = 3 * torch.randn(rows, vocabulary, generator=generator, dtype=torch.float64)
+    found = []
+    for logits in (scores, scores + noise * torch.randn(scores.shape, generator=generator, dtype=torch.float64)):
+        drawing = _SeededSampling(range(rows), [1.0] * rows, [1.0] * rows, 1, 0)
+        found.append(drawing(torch.zeros(rows, 0, dtype=torch.long), logits).argmax(-1))
+    # Where the first two logits are nearer than their noise differs: of 2000 some two. The inverse of the cumulative
+    # distribution changed 79.
+    assert (found[0] != found[1]).sum() <= 8
+    assert found[0].unique().numel() > 300
+
+
 def test_a_neighbour_with_another_top_p_changes_no_text() -> None:
     llm = open_llm("pocket:policy")
     query = (Turn(role="user", content="How do I boil an egg?"),)

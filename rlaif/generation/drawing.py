@@ -3,7 +3,7 @@
 Shapes: B rows of a batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +17,13 @@ from rlaif.generation.models import LocalModel, pad_id
 class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers has no types
     """Draws each row's next token from numbers of its own, so that its text depends on no other row.
 
-    Step t of a row takes the t-th uniform number of the row's generator and inverts the cumulative
-    distribution; every other token is ruled out, so that greedy decoding returns the drawn one.
+    A step is a race: each token arrives after an exponential time at the rate of its probability, and the first is
+    drawn; with logarithms this is the largest logit after Gumbel noise (Yellott, The relationship between Luce's Choice
+    Axiom, Thurstone's theory of comparative judgment, and the double exponential distribution, 1977). What a float32
+    model computes a little otherwise in another batch then decides only a race that two tokens end together; the
+    inverse of the cumulative distribution, of which each token moves all behind it, flips some hundred times as often.
+    The times are -ln(1 - u) of the row's generator, one u per token and step. Every other token is ruled out, so that
+    greedy decoding returns the drawn one.
     """
 
     def __init__(
@@ -28,20 +33,25 @@ class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers ha
         top_ps: Sequence[float],
         steps: int,
         start: int,
+        ends: Collection[int] = (),
+        device: torch.device | str = "cpu",
     ) -> None:
         self._temperatures, self._top_ps = temperatures, top_ps
-        self._start = start
-        self._uniform = torch.zeros(len(seeds), steps, dtype=torch.float64)
-        self.logprobs = torch.full((len(seeds), steps), torch.nan, dtype=torch.float64)
+        self._start, self._ends = start, ends
+        self.logprobs = torch.full((len(seeds), steps), torch.nan, dtype=torch.float64, device=device)
         """(B, steps) of what was drawn, among what it was drawn from; NaN where nothing was."""
-        for row, seed in enumerate(seeds):
-            if temperatures[row] > 0:
-                generator = torch.Generator().manual_seed(seed if seed is not None else 0)
-                self._uniform[row] = torch.rand(steps, generator=generator, dtype=torch.float64)
+        self._generators = {
+            row: torch.Generator(device).manual_seed(seed if seed is not None else 0)
+            for row, seed in enumerate(seeds)
+            if temperatures[row] > 0
+        }
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         step = input_ids.shape[1] - self._start
-        hot = [row for row, temperature in enumerate(self._temperatures) if temperature > 0]
+        if step and self._generators:
+            latest = input_ids[:, -1].tolist()
+            self._generators = {row: own for row, own in self._generators.items() if latest[row] not in self._ends}
+        hot = list(self._generators)
         if not hot:
             return scores
         heat = torch.tensor([self._temperatures[row] for row in hot], device=scores.device, dtype=torch.float64)
@@ -49,11 +59,13 @@ class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers ha
         if any(self._top_ps[row] < 1 for row in hot):
             tops = torch.tensor([self._top_ps[row] for row in hot], device=scores.device, dtype=torch.float64)
             probabilities = _nucleus(probabilities, tops)
-        chances = probabilities.cumsum(-1)
-        aim = self._uniform[hot, step].to(scores.device)[:, None] * chances[:, -1:]
-        drawn = torch.searchsorted(chances, aim, right=True).clamp(max=scores.shape[1] - 1)
-        likelihood = probabilities.gather(1, drawn)[:, 0] / chances[:, -1]
-        self.logprobs = self.logprobs.to(scores.device)
+        uniform = torch.empty_like(probabilities)
+        for place, generator in enumerate(self._generators.values()):
+            torch.rand(uniform.shape[1:], generator=generator, out=uniform[place])
+        # Not 0, which no token that is ruled out may divide by.
+        times = uniform.neg_().log1p_().neg_().clamp_(min=torch.finfo(uniform.dtype).tiny)
+        drawn = (probabilities / times).argmax(-1, keepdim=True)
+        likelihood = probabilities.gather(1, drawn)[:, 0] / probabilities.sum(-1)
         self.logprobs[hot, step] = likelihood.log()
         chosen = torch.full_like(scores[hot], -torch.inf).scatter(1, drawn, 0.0)
         result = scores.clone()
@@ -125,9 +137,11 @@ def generate(
     batch = left_pad(rows, len(prefix.tokens), pad, model.device)
     before = torch.tensor([list(prefix.tokens)] * len(rows), device=model.device, dtype=torch.long)
     ids = torch.cat([before, batch.ids], 1)
-    drawing = _SeededSampling(seeds, temperatures, top_ps or [1.0] * len(rows), max_tokens, ids.shape[1])
     ends = model.generation_config.eos_token_id
     stops = set(ends if isinstance(ends, list) else [ends] if ends is not None else [])
+    drawing = _SeededSampling(
+        seeds, temperatures, top_ps or [1.0] * len(rows), max_tokens, ids.shape[1], stops, model.device
+    )
 
     def end(row: int, tokens: torch.Tensor) -> None:
         assert finished is not None

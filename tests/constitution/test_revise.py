@@ -463,9 +463,6 @@ def test_a_local_model_writes_the_same_chains_in_another_order_and_another_batch
 
 
 @pytest.mark.acceptance
-@pytest.mark.xfail(
-    strict=True, reason="196 of 200: draws invert a cumulative distribution, each of whose steps float32's noise moves"
-)
 def test_200_chains_of_a_local_model_are_the_same_in_another_order_and_another_batch(tmp_path: Path) -> None:
     survives_other_batches(tmp_path, 200, max_tokens=128, max_critique_tokens=96)
 
