@@ -13,6 +13,8 @@ from rlaif.errors import ModelError
 from rlaif.generation import LocalModel
 from rlaif.llm.base import Chain
 from rlaif.llm.reading import read_exact
+from rlaif.pocket.data import queries
+from rlaif.pocket.paths import model_folder
 
 SCORES = [str(score) for score in range(1, 11)]
 
@@ -278,3 +280,38 @@ def test_a_padding_token_that_was_drawn_is_a_token_like_any_other(tiny_model: Pa
         assert len(one.logprobs) == len(one.tokens) + one.ended
         assert one.ended or len(one.tokens) == 100
         assert end not in one.tokens
+
+
+@pytest.mark.parametrize("stop", [(), (".", "?")])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_rows_that_ended_are_not_read_on_and_the_others_write_what_they_would_alone(
+    stop: tuple[str, ...], temperature: float
+) -> None:
+    local, encoder = open_local(model_folder("policy"))
+    asked = [*queries(12, split="heldout", seed=4, task="harmlessness")]
+    parts = [encoder.prompt([("user", one["query"][0]["content"])], "", 0) for one in asked]
+    whole = [head + tail for head, tail in parts]
+    prefix, rows = generation.read_prefix(local.model, whole[0][:1]), [row[1:] for row in whole]
+    assert {row[0] for row in whole} == {whole[0][0]}
+    read: list[int] = []
+    local.model.register_forward_hook(lambda _module, _args, output: read.append(len(output.logits)))
+    told: dict[int, generation.Continuation] = {}
+    seeds = list(range(len(rows)))
+    found = generation.generate(
+        local, prefix, rows, 100, [temperature] * len(rows), seeds, stop, finished=told.__setitem__
+    )
+    together = sum(read)
+    alone = [
+        generation.generate(local, prefix, [row], 100, [temperature], [seed], stop)[0]
+        for row, seed in zip(rows, seeds, strict=True)
+    ]
+    assert [one.tokens for one in found] == [one.tokens for one in alone]
+    for one, other in zip(found, alone, strict=True):
+        assert (one.ended, one.end) == (other.ended, other.end)
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4, nan_ok=True)
+    assert told == {row: one for row, one in enumerate(found) if one.ended}
+    assert told
+    steps = [len(one.tokens) + (one.end is not None) for one in found]
+    assert sum(read) - together == sum(steps)
+    # Whoever has ended is read at most as often again as the half that stays behind.
+    assert sum(steps) < together < min(2 * sum(steps), len(rows) * max(steps))

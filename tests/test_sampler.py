@@ -20,7 +20,7 @@ from hostile import HostileServer
 
 from rlaif.conventions import read_comparisons
 from rlaif.errors import CapabilityError, ConfigError, InputError
-from rlaif.generation.drawing import _nucleus, _SeededSampling
+from rlaif.generation.drawing import _nucleus, draw
 from rlaif.llm.base import Capabilities, Generate, NoAnswer, Request
 from rlaif.llm.open import open_llm
 from rlaif.llm.scripted import ScriptedLLM
@@ -70,15 +70,20 @@ def test_a_row_that_draws_from_all_tokens_keeps_its_tail_beside_one_that_does_no
     assert kept.tolist() == [[1.0, 1e-17], [1.0, 0.0]]
 
 
+def generators(rows: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(row) for row in range(rows)]
+
+
 def test_what_is_kept_is_drawn_in_its_old_proportions() -> None:
     # Of .0625, .5, .1875, .25 a mass of .7 needs the second and the fourth: two draws of three, and one.
     rows = 3000
     scores = torch.tensor([0.0625, 0.5, 0.1875, 0.25]).log().repeat(rows, 1)
-    drawing = _SeededSampling(range(rows), [1.0] * rows, [0.7] * rows, 1, 0)
-    counts = Counter(drawing(torch.zeros(rows, 0, dtype=torch.long), scores).argmax(-1).tolist())
+    drawn, logprobs = draw(scores, [1.0] * rows, [0.7] * rows, generators(rows))
+    counts = Counter(drawn.tolist())
     assert set(counts) == {1, 3}
     # Four standard errors: 4 * sqrt(2/3 * 1/3 / 3000) = .034.
     assert counts[1] / rows == pytest.approx(2 / 3, abs=0.035)
+    assert logprobs.exp().tolist() == pytest.approx([2 / 3 if token == 1 else 1 / 3 for token in drawn.tolist()])
 
 
 def test_noise_on_the_logits_changes_few_draws() -> None:
@@ -87,8 +92,7 @@ def test_noise_on_the_logits_changes_few_draws() -> None:
     scores = 3 * torch.randn(rows, vocabulary, generator=generator, dtype=torch.float64)
     found = []
     for logits in (scores, scores + noise * torch.randn(scores.shape, generator=generator, dtype=torch.float64)):
-        drawing = _SeededSampling(range(rows), [1.0] * rows, [1.0] * rows, 1, 0)
-        found.append(drawing(torch.zeros(rows, 0, dtype=torch.long), logits).argmax(-1))
+        found.append(draw(logits, [1.0] * rows, [1.0] * rows, generators(rows))[0])
     # Where the first two logits are nearer than their noise differs: of 2000 some two. The inverse of the cumulative
     # distribution changed 79.
     assert (found[0] != found[1]).sum() <= 8

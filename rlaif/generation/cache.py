@@ -86,6 +86,11 @@ class _Roomy(DynamicLayer):  # type: ignore[misc]  # transformers has no types
         self.keys, self.values = (room[..., :end, :] for room in self._rooms)
         return self.keys, self.values
 
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        end = self.get_seq_length()
+        self._rooms = [room[indices] for room in self._rooms]
+        self.keys, self.values = (room[..., :end, :] for room in self._rooms)
+
 
 def with_room(model: PreTrainedModel, cache: DynamicCache | None, tokens: int) -> DynamicCache | None:
     """A cache with room for what will be written.
@@ -103,6 +108,15 @@ def with_room(model: PreTrainedModel, cache: DynamicCache | None, tokens: int) -
         return cache
     roomy.layers = [_Roomy(layer, tokens) for layer in roomy.layers]
     return roomy
+
+
+def can_shrink(cache: DynamicCache | None) -> bool:
+    """Whether rows of a batch can leave the cache before the others.
+
+    Args:
+        cache: as `with_room` gave it.
+    """
+    return cache is not None and all(type(layer) is _Roomy for layer in cache.layers)
 
 
 class _Alike(StaticLayer):  # type: ignore[misc]  # transformers has no types

@@ -78,7 +78,7 @@ def test_reinforce_reaches_the_optimum_of_the_ordinary_beta(
 def test_k3_in_the_reward_collapses_onto_the_best_arm(
     folder: Path, start: Any, tmp_path: Path, beta: float, lost: float
 ) -> None:
-    with online(start, folder, tmp_path, steps=20, drawing=BATCH, stepping=FAST) as run:
+    with online(start, folder, tmp_path, steps=40, drawing=BATCH, stepping=FAST) as run:
         while run.step < run.steps:
             drawn, _ = run.draw()
             k3 = kl_estimate(drawn.logprobs, drawn.ref_logprobs, "k3")
@@ -86,7 +86,7 @@ def test_k3_in_the_reward_collapses_onto_the_best_arm(
             optimise(run, drawn, *gae(rewards, drawn.values, drawn.mask, 1.0, 0.95), PLAIN, 0.0)
             run.end_step({})
     assert arms_of(start)[2] > 0.95
-    assert distance(start, OPTIMUM[beta]) == pytest.approx(lost, abs=2e-2)
+    assert distance(start, OPTIMUM[beta]) == pytest.approx(lost, abs=5e-3)
 
 
 def test_k2_as_a_loss_reaches_the_optimum_too(folder: Path, start: Any, tmp_path: Path) -> None:
