@@ -55,6 +55,7 @@ acceptance: .venv/.installed
 	$(BIN)/python benchmarks/extras.py
 	$(BIN)/python benchmarks/imports.py
 	$(BIN)/python benchmarks/local_labeling.py
+	$(BIN)/python benchmarks/drawing.py
 	$(BIN)/python benchmarks/scripted_200k.py
 	$(BIN)/python benchmarks/services.py
 	$(BIN)/python benchmarks/hh_rlhf.py

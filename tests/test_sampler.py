@@ -90,13 +90,19 @@ def test_noise_on_the_logits_changes_few_draws() -> None:
     rows, vocabulary, noise = 2000, 2048, 1e-3
     generator = torch.Generator().manual_seed(0)
     scores = 3 * torch.randn(rows, vocabulary, generator=generator, dtype=torch.float64)
-    found = []
+    found, likelihoods = [], []
     for logits in (scores, scores + noise * torch.randn(scores.shape, generator=generator, dtype=torch.float64)):
-        found.append(draw(logits, [1.0] * rows, [1.0] * rows, generators(rows))[0])
+        drawn, logprobs = draw(logits, [1.0] * rows, [1.0] * rows, generators(rows))
+        found.append(drawn)
+        likelihoods.append(logprobs)
     # Where the first two logits are nearer than their noise differs: of 2000 some two. The inverse of the cumulative
     # distribution changed 79.
     assert (found[0] != found[1]).sum() <= 8
-    assert found[0].unique().numel() > 300
+    # And the draws are as likely as their distributions say: within four standard errors.
+    whole = scores.log_softmax(-1)
+    expected = (whole.exp() * whole).sum(-1)
+    variance = (whole.exp() * whole**2).sum(-1) - expected**2
+    assert abs((likelihoods[0] - expected).sum()) < 4 * variance.sum().sqrt()
 
 
 def test_a_neighbour_with_another_top_p_changes_no_text() -> None:
