@@ -5,7 +5,7 @@
     OMP_NUM_THREADS=1 python examples/pocket/train.py --out outputs/pocket base policy labeler-s labeler-xs
                                                                              # the quicker way: under 2 hours on 2 cores
     python examples/pocket/train.py --out outputs/pocket labeler-xs          # one of them
-    python examples/pocket/train.py --out /tmp/try --fraction 0.002 --n 20   # see whether it works
+    python examples/pocket/train.py --out outputs/try --fraction 0.002 --n 20   # see whether it works
 
 A model that has its card is done and is left alone, so a run that was stopped goes on with the model it was at.
 `policy` starts from the weights of `base`, `reviser` and `labeler-c` from those of `labeler-l`, which must be there or
