@@ -309,6 +309,11 @@ def test_rows_that_ended_are_not_read_on_and_the_others_write_what_they_would_al
     for one, other in zip(found, alone, strict=True):
         assert (one.ended, one.end) == (other.ended, other.end)
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4, nan_ok=True)
+    texts = [local.tokenizer.decode(one.tokens) for one in found]
+    stopped = [any(mark in text for mark in stop) for text in texts]
+    assert any(stopped) == bool(stop)
+    for by_text, one in zip(stopped, found, strict=True):
+        assert (one.ended, one.end is None) == ((True, True) if by_text else (one.end is not None, not one.ended))
     assert told == {row: one for row, one in enumerate(found) if one.ended}
     assert told
     steps = [len(one.tokens) + (one.end is not None) for one in found]
