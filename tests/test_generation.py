@@ -320,3 +320,18 @@ def test_rows_that_ended_are_not_read_on_and_the_others_write_what_they_would_al
     assert sum(read) - together == sum(steps)
     # Whoever has ended is read at most as often again as the half that stays behind.
     assert sum(steps) < together < min(2 * sum(steps), len(rows) * max(steps))
+
+
+def test_what_a_models_own_settings_say_of_a_start_does_not_begin_again_with_the_rest_of_a_batch() -> None:
+    local, _ = open_local(model_folder("policy"))
+    rows, seeds = [[0, *range(3, 20 + row)] for row in range(12)], list(range(12))
+
+    def written() -> list[generation.Continuation]:
+        return generation.generate(local, generation.Prefix((), None), rows, 60, [1.0] * 12, seeds)
+
+    plain = written()
+    assert len({len(one.tokens) for one in plain}) > 4
+    own = local.model.generation_config
+    own.min_new_tokens, own.begin_suppress_tokens, own.encoder_repetition_penalty = 9, [400, 5], 1.5
+    own.stop_strings, own.max_time, own.use_cache = ["."], 1e-9, False
+    assert written() == plain

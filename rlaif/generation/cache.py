@@ -87,6 +87,9 @@ class _Roomy(DynamicLayer):  # type: ignore[misc]  # transformers has no types
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
+        if not self._rooms:
+            super().batch_select_indices(indices)
+            return
         end = self.get_seq_length()
         self._rooms = [room[indices] for room in self._rooms]
         self.keys, self.values = (room[..., :end, :] for room in self._rooms)
@@ -114,7 +117,7 @@ def can_shrink(cache: DynamicCache | None) -> bool:
     """Whether rows of a batch can leave the cache before the others.
 
     Args:
-        cache: as `with_room` gave it.
+        cache: of a batch; only one of plain layers with room can.
     """
     return cache is not None and all(type(layer) is _Roomy for layer in cache.layers)
 

@@ -1,6 +1,7 @@
 """Texts that a model draws: seeded row by row, so that none depends on its batch.
 
-Shapes: B rows of a batch.
+Shapes: B rows of a batch, V tokens of the vocabulary. A row is known by its number, which stays; its place in the batch
+changes when others leave.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.functional import pad as padded
+from torch.nn import functional
 from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
@@ -35,13 +36,14 @@ def draw(
     with logarithms it is the largest logit after Gumbel noise (Yellott, The relationship between Luce's Choice Axiom,
     Thurstone's theory of comparative judgment, and the double exponential distribution, 1977). What a float32 model
     computes a little otherwise in another batch then decides only where two tokens arrive together. The inverse of the
-    cumulative distribution, in which each token moves all behind it, flips some hundred times as often.
+    cumulative distribution, in which each token moves all behind it, flips tens of times as often.
 
     Args:
         logits: (B, V) in nats.
         temperatures: (B,) above 0.
         top_ps: (B,) in (0, 1]: from how much of the mass is drawn.
-        generators: (B,) each row's; takes V numbers u of it, and the times are -ln(1 - u) over the probabilities.
+        generators: (B,) each row's, on the logits' device, of whose kind the numbers are; takes V of them, u, and the
+            times are -ln(1 - u) over the probabilities.
 
     Returns:
         (B,) tokens, and (B,) float64 their log-probabilities among what they were drawn from.
@@ -55,7 +57,7 @@ def draw(
         torch.rand(uniform.shape[1:], generator=generator, out=uniform[row])
     # Not 0, by which no token that is ruled out may be divided.
     times = uniform.neg_().log1p_().neg_().clamp_(min=torch.finfo(uniform.dtype).tiny)
-    drawn = (probabilities / times).argmax(-1)
+    drawn = torch.div(probabilities, times, out=times).argmax(-1)
     likelihood = probabilities.gather(1, drawn[:, None])[:, 0] / probabilities.sum(-1)
     return drawn, likelihood.log()
 
@@ -94,6 +96,15 @@ class _Underway(StoppingCriteria):  # type: ignore[misc]  # transformers has no 
 
     A row that has ended costs as much as one that writes. So the batch is stopped when half of it has ended, and the
     rest go on as a batch of their own: of texts as long as 10, 20, 40 and 80 tokens half of the work is saved.
+
+    Args:
+        rows: how many there are.
+        start: where in them what is written begins.
+        ends: end tokens.
+        stop: sees stop texts.
+        halves: whether the batch may be stopped before all have ended.
+        over: told of a row by its number, with what it wrote, as soon as it has ended.
+        device: of the batch.
     """
 
     def __init__(
@@ -123,11 +134,11 @@ class _Underway(StoppingCriteria):  # type: ignore[misc]  # transformers has no 
             return torch.ones_like(self.is_over)
         return self.is_over
 
-    def leave(self) -> torch.Tensor:
+    def drop_ended(self) -> torch.Tensor:
         """Keep only what still writes.
 
         Returns:
-            The places of these rows.
+            The places that these rows had.
         """
         places = (~self.is_over).nonzero()[:, 0]
         self.rows = [self.rows[place] for place in places.tolist()]
@@ -172,9 +183,23 @@ class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers ha
         return result
 
 
+_NOT_THE_MODELS = (
+    "min_new_tokens",
+    "begin_suppress_tokens",
+    "encoder_repetition_penalty",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "guidance_scale",
+    "stop_strings",
+    "max_time",
+    "max_length",
+)
+"""What a model's own generation settings may not say: it would count anew when the rest of a batch goes on."""
+
+
 @lru_cache(maxsize=4)
 def _stops(tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...]) -> StopStringCriteria:
-    """Made once: it looks through the whole vocabulary."""
+    """Made once, and kept with its tokenizer: it looks through the whole vocabulary."""
     return StopStringCriteria(tokenizer, list(stop))
 
 
@@ -197,7 +222,7 @@ def generate(
         local: model and tokenizer.
         prefix: what stands before every row.
         rows: B lists of token ids, none empty.
-        max_tokens: the most tokens to write.
+        max_tokens: the most tokens to write, an end token included.
         temperatures: (B,) 0 is greedy.
         seeds: (B,) each row's own; used where the temperature is not 0.
         stop: texts after which a row is at its end.
@@ -225,7 +250,7 @@ def generate(
             finished(row, written[row])
 
     # In place of what the model's own settings say, which do not go with a cache that is given.
-    options: dict[str, Any] = {"cache_implementation": None}
+    options: dict[str, Any] = dict.fromkeys((*_NOT_THE_MODELS, "cache_implementation"))
     if not static_cache:
         options["past_key_values"] = with_room(model, serve(prefix, len(rows)), max_tokens)
     elif torch.is_autocast_enabled(model.device.type):
@@ -238,11 +263,13 @@ def generate(
     drawing = _SeededSampling(
         underway, start, max_tokens, seeds, temperatures, top_ps or [1.0] * len(rows), model.device
     )
+    # Again for the rest of the batch, whose cache then lacks the latest token of each row only.
     while True:
         ids = model.generate(
             ids,
             attention_mask=mask,
             max_new_tokens=start + max_tokens - ids.shape[1],
+            use_cache=True,
             do_sample=False,
             temperature=None,
             top_p=None,
@@ -254,11 +281,11 @@ def generate(
             stopping_criteria=StoppingCriteriaList([underway]),
             **options,
         )
-        places = underway.leave()
+        places = underway.drop_ended()
         ids = ids[places]
         if not underway.rows or ids.shape[1] == start + max_tokens:
             break
-        mask = padded(mask[places], (0, ids.shape[1] - mask.shape[1]), value=1)
+        mask = functional.pad(mask[places], (0, ids.shape[1] - mask.shape[1]), value=1)
         cache.batch_select_indices(places)
     for row, tokens in zip(underway.rows, ids[:, start:].tolist(), strict=True):
         written[row] = Continuation(tokens, False, None, drawing.logprobs[row].tolist())
