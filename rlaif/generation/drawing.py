@@ -263,7 +263,7 @@ def generate(
     drawing = _SeededSampling(
         underway, start, max_tokens, seeds, temperatures, top_ps or [1.0] * len(rows), model.device
     )
-    # Again for the rest of the batch, whose cache then lacks the latest token of each row only.
+    # A call ends when half of its rows have; the next goes on with the rest, whose cache lacks their latest token only.
     while True:
         ids = model.generate(
             ids,
